@@ -1,0 +1,1 @@
+"""Formats: files. Open, create, pixel size, metadata; the only place that knows file libraries."""

@@ -1,0 +1,205 @@
+"""Every value and protocol that crosses a seam.
+
+Pixels are float32 in contrast units (0 and 1 are the counts `low` and `high` of a `Contrast`); counts are what the
+microscope wrote. Axis order is (frame, y, x). Lengths are pixels (`_px`) or nanometres (`_nm`), never bare.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refocal.blocks import Block
+
+Pixels = NDArray[np.float32]
+Counts = NDArray[Any]
+Verdict = Literal["keep", "restore", "retake", "no_content", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """The counts that mean 0 and 1; one for a whole run, because a contrast per tile shows as seams."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range."""
+        if not self.high > self.low:
+            raise ValueError(f"contrast needs low < high, got {self.low} and {self.high}")
+
+    @classmethod
+    def of(cls, dtype: Any) -> "Contrast":
+        """Return the full range of an integer dtype, and [0, 1] for a floating one."""
+        dtype = np.dtype(dtype)
+        if dtype.kind in "ui":
+            info = np.iinfo(dtype)
+            return cls(float(info.min), float(info.max))
+        return cls()
+
+    def unit(self, counts: Counts) -> Pixels:
+        """Scale counts of any shape to contrast units."""
+        scale = np.float32(1.0 / (self.high - self.low))
+        pixels: Pixels = np.multiply(counts, scale, dtype=np.float32)
+        if self.low:
+            pixels -= np.float32(self.low) * scale
+        return pixels
+
+    def counts(self, unit: Pixels, dtype: Any) -> Counts:
+        """Scale contrast units back to `dtype`, rounded to nearest and clipped to its range if it is an integer."""
+        dtype = np.dtype(dtype)
+        scaled = unit * np.float32(self.high - self.low) + np.float32(self.low)
+        if dtype.kind not in "ui":
+            return scaled.astype(dtype)
+        info = np.iinfo(dtype)
+        np.rint(scaled, out=scaled)
+        return np.clip(scaled.astype(np.float64) if dtype.itemsize > 2 else scaled, info.min, info.max).astype(dtype)
+
+
+UNIT = Contrast()
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """K views of one field; `target` is the one to restore.
+
+    A tile has K = 1, a folded section with its neighbours K = 3, a burst K = n.
+    """
+
+    counts: Counts
+    """(frame, y, x), as the microscope wrote them."""
+    target: int = 0
+    contrast: Contrast = UNIT
+    valid: NDArray[np.bool_] | None = None
+    """(frame, y, x) or None where every pixel counts."""
+    pixel_nm: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse anything but (frame, y, x)."""
+        if self.counts.ndim != 3:
+            raise ValueError(f"frames need the axes (frame, y, x), got shape {self.counts.shape}")
+        if not 0 <= self.target < self.counts.shape[0]:
+            raise ValueError(f"target frame {self.target} is not among {self.counts.shape[0]} frames")
+
+    @property
+    def image(self) -> Counts:
+        """The (y, x) counts of the target frame."""
+        view: Counts = self.counts[self.target]
+        return view
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restorer returns for one `Frames`."""
+
+    counts: Counts
+    """(y, x), in the dtype of the frames."""
+    trust: Pixels | None = None
+    """(y, x) in [0, 1], only where something really estimates it."""
+    contrast: Contrast = UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """For training and testing: what was seen, what is true, what the degradation knows.
+
+    Degradations map examples to examples. `frames` carries float32 counts in contrast units here.
+    """
+
+    frames: Frames
+    truth: Pixels
+    """(y, x) in contrast units."""
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    """What the degradations did: blur width, noise, flow, mask ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a net needs around a pixel; declared by the net and proven by a gradient test."""
+
+    halo: int = 0
+    """Pixels on every side that can change an output pixel."""
+    multiple: int = 1
+    """Height and width must be multiples of this."""
+    window: int | None = None
+    """Set by nets that mix the whole field and are run on windows of this size."""
+    context: bool = False
+    """True for nets with a global context that is gathered over all parts first (`gather`, `finish`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a gate found in one `Frames`. None means not measurable."""
+
+    verdict: Verdict
+    reason: str
+    sigma_px: float | None = None
+    """Standard deviation of the equivalent blur, pixels."""
+    noise: float | None = None
+    """Standard deviation of the white noise, counts."""
+    anisotropy: float | None = None
+    """0 for isotropic sharpness, towards 1 for directional blur (or directional tissue)."""
+    angle_deg: float | None = None
+    """Direction of the strongest blur, degrees from x towards y, 0 to 180."""
+    expected: float | None = None
+    """Expected PSNR after restoring, dB, where a calibration knows it."""
+
+
+class Restorer(Protocol):
+    """Turns frames into restored pixels."""
+
+    reach: Reach
+
+    def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
+        """Restore each of the frames; never changes them."""
+        ...
+
+
+class Source(Protocol):
+    """A finite or endless iterable of blocks that can be read."""
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield blocks, blocking while an endless source has nothing new."""
+        ...
+
+    def read(self, block: Block, /) -> Frames:
+        """Read one block's read box."""
+        ...
+
+
+class Sink(Protocol):
+    """Knows which blocks it has and writes the rest."""
+
+    def has(self, block: Block, /) -> bool:
+        """Say whether the block is already there, whole."""
+        ...
+
+    def write(self, block: Block, restored: Restored, /) -> None:
+        """Write one block, whole or not at all."""
+        ...
+
+
+class Gate(Protocol):
+    """Says whether a block is good as it is, worth restoring, or beyond help."""
+
+    def __call__(self, frames: Frames, /) -> Grade:
+        """Grade frames without changing them."""
+        ...
+
+
+class Degradation(Protocol):
+    """What goes wrong: a frozen set of parameters applied to an example."""
+
+    def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
+        """Return a degraded example; the truth and the input stay as they are."""
+        ...
+
+
+class Metric(Protocol):
+    """How good: higher or lower is better as the metric says."""
+
+    def __call__(self, got: Pixels, truth: Pixels, /) -> float:
+        """Compare two images of one shape in contrast units."""
+        ...
