@@ -59,7 +59,9 @@ def load(family: str, kind: str) -> Any:
         package = (error.name or "").partition(".")[0]
         if package in _EXTRAS:
             raise missing_extra(package, _EXTRAS[package]) from error
-        raise MissingExtraError(f"{family[:-1]} {kind!r} needs the package {package!r}, which is not installed") from error
+        raise MissingExtraError(
+            f"{family[:-1]} {kind!r} needs the package {package!r}, which is not installed"
+        ) from error
 
 
 def make(family: str, kind: str, **options: Any) -> Any:

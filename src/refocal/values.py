@@ -4,14 +4,15 @@ Pixels are float32 in contrast units (0 and 1 are the counts `low` and `high` of
 microscope wrote. Axis order is (frame, y, x). Lengths are pixels (`_px`) or nanometres (`_nm`), never bare.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refocal.blocks import Block
+from refocal.blocks import Block, Box
 
 Pixels = NDArray[np.float32]
 Counts = NDArray[Any]
@@ -147,6 +148,57 @@ class Grade:
     """Expected PSNR after restoring, dB, where a calibration knows it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What is known of an image file without its pixels."""
+
+    shape: tuple[int, int, int]
+    """(page, y, x)."""
+    dtype: np.dtype[Any]
+    pixel_nm: float | None = None
+    """Pixel edge in nanometres, None where the file does not say."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Stage position (`stage_x_nm`, `stage_y_nm`), working distance, dwell time ... as far as the file says."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know, e.g. content and extension disagree."""
+
+
+class ImageFile(Protocol):
+    """An image file opened read-only; a context manager."""
+
+    info: ImageInfo
+
+    def read(self, page: int = 0, box: Box | None = None) -> Counts:
+        """Read a page, or a (y, x) box of it, as (y, x) counts."""
+        ...
+
+    def __enter__(self) -> "ImageFile":
+        """Return itself."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        ...
+
+
+class Format(Protocol):
+    """One file format; a part of the family `formats`."""
+
+    extensions: tuple[str, ...]
+
+    def matches(self, head: bytes) -> bool:
+        """Say from the first bytes of a file whether it is of this format."""
+        ...
+
+    def open(self, path: Path) -> ImageFile:
+        """Open a file read-only."""
+        ...
+
+    def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
+        """Write an image with the pixel size and metadata of `like`, and the tags of the file `source`."""
+        ...
+
+
 class Restorer(Protocol):
     """Turns frames into restored pixels."""
 
@@ -178,6 +230,10 @@ class Sink(Protocol):
 
     def write(self, block: Block, restored: Restored, /) -> None:
         """Write one block, whole or not at all."""
+        ...
+
+    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> None:
+        """Take over a block that is not restored (kept, to be retaken, or empty), unchanged."""
         ...
 
 
