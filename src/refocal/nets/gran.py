@@ -47,7 +47,8 @@ class GraphAttention(nn.Module):
             features = features.float()
             nodes = features.shape[2] * features.shape[3]
             phi = self.phi(features).flatten(2) / nodes
-            return phi @ self.g(features).flatten(2).transpose(1, 2)
+            context: Tensor = phi @ self.g(features).flatten(2).transpose(1, 2)
+            return context
 
     def reason(self, features: Tensor, context: Tensor) -> Tensor:
         """Gate (batch, channels, y, x) features by the reasoning over a given context."""

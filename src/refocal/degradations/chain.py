@@ -1,0 +1,59 @@
+"""A chain of degradations, applied in order, each with its probability."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from refocal import families
+from refocal.values import Degradation, Example
+
+__all__ = ["Chain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Apply `steps` in order; each is `{"kind": name, option: value, ...}`.
+
+    A step may carry `probability` (default 1), or be a choice: `{"choice": [step, step, ...], "weights": [...]}`
+    draws one of its steps. The physical order is object, geometry, probe, charging, shot noise, bandwidth,
+    amplifier noise, rows, gain, rounding.
+    """
+
+    steps: Sequence[Mapping[str, Any]] = ()
+    _made: tuple[tuple[float, "tuple[Degradation, ...]", tuple[float, ...]], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make every step once, so that wrong ones are refused before any data is touched."""
+        object.__setattr__(self, "_made", tuple(_make(dict(step)) for step in self.steps))
+
+    def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
+        """Apply the steps."""
+        for probability, parts, weights in self._made:
+            if probability < 1 and rng.random() >= probability:
+                continue
+            part = parts[0] if len(parts) == 1 else parts[int(rng.choice(len(parts), p=weights))]
+            example = part(example, rng)
+        return example
+
+
+def _make(step: dict[str, Any]) -> tuple[float, tuple[Degradation, ...], tuple[float, ...]]:
+    probability = float(step.pop("probability", 1.0))
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must be within 0..1, got {probability}")
+    choices = step.pop("choice", None)
+    if choices is None:
+        return probability, (_part(step),), (1.0,)
+    weights = np.asarray(step.pop("weights", [1.0] * len(choices)), float)
+    if step or len(weights) != len(choices) or not len(choices) or weights.min() < 0 or not weights.sum():
+        raise ValueError("a choice takes only its steps and one non-negative weight for each")
+    return probability, tuple(_part(dict(c)) for c in choices), tuple(weights / weights.sum())
+
+
+def _part(step: dict[str, Any]) -> Degradation:
+    if "kind" not in step:
+        raise ValueError(f"a step needs the key 'kind', got {sorted(step)}")
+    kind = step.pop("kind")
+    part: Degradation = families.make("degradations", kind, **step)
+    return part
