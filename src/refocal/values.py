@@ -217,22 +217,26 @@ class Source(Protocol):
         ...
 
     def read(self, block: Block, /) -> Frames:
-        """Read one block's read box."""
+        """Read one block's read box; called from several threads at once."""
         ...
 
 
 class Sink(Protocol):
-    """Knows which blocks it has and writes the rest."""
+    """Knows which blocks it has and writes the rest.
+
+    What `write` and `carry` return goes into the block's event in the log (`output`, `output_sha256` ...); None adds
+    nothing.
+    """
 
     def has(self, block: Block, /) -> bool:
-        """Say whether the block is already there, whole."""
+        """Say whether the block is already there, whole; called from several threads at once."""
         ...
 
-    def write(self, block: Block, restored: Restored, /) -> None:
+    def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any] | None:
         """Write one block, whole or not at all."""
         ...
 
-    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> None:
+    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any] | None:
         """Take over a block that is not restored (kept, to be retaken, or empty), unchanged."""
         ...
 
