@@ -41,13 +41,16 @@ class GraphAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def context(self, features: Tensor) -> Tensor:
-        """Return the mean of phi g' over the nodes: (batch, channels, y, x) to (batch, channels, channels)."""
+    def context(self, features: Tensor, share: Tensor | None = None) -> Tensor:
+        """Return the mean of phi g' over the nodes: (batch, channels, y, x) to (batch, channels, channels).
+
+        With `share` (batch or 1, 1, y, x), each node's part in a mean over more nodes than these, tiles add.
+        """
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
-            nodes = features.shape[2] * features.shape[3]
-            phi = self.phi(features).flatten(2) / nodes
-            context: Tensor = phi @ self.g(features).flatten(2).transpose(1, 2)
+            phi: Tensor = self.phi(features)
+            phi = phi / (phi.shape[2] * phi.shape[3]) if share is None else phi * share
+            context: Tensor = phi.flatten(2) @ self.g(features).flatten(2).transpose(1, 2)
             return context
 
     def reason(self, features: Tensor, context: Tensor) -> Tensor:
@@ -131,14 +134,26 @@ class GRAN(nn.Module):
         down = self.down(self.head(image))
         return down, self.trunk(down)
 
-    def gather(self, image: Tensor) -> Tensor:
-        """Return the graph context of an image: its mean of phi g', (batch, width, width), float32."""
-        return self.attention.context(self.features(image)[1])
+    def gather(self, image: Tensor, share: Tensor | None = None) -> Tensor:
+        """Return the graph context of an image: its mean of phi g', (batch, width, width), float32.
+
+        `share` (batch or 1, 1, y / 2, x / 2) weighs the nodes of a tile in the mean over a larger image.
+        """
+        return self.attention.context(self.features(image)[1], share)
 
     def finish(self, image: Tensor, context: Tensor) -> Tensor:
         """Restore an image under a context that was gathered elsewhere."""
         down, features = self.features(image)
         return self._finish(image, down, features, context)
+
+    def both(self, image: Tensor, share: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Gather under `share`, add `context`, finish under the sum; return the restored image and what was gathered.
+
+        One graph for every pass: the whole image has share 1 / nodes and context 0, the second pass over tiles share 0.
+        """
+        down, features = self.features(image)
+        gathered = self.attention.context(features, share)
+        return self._finish(image, down, features, gathered + context), gathered
 
     def forward(self, image: Tensor) -> Tensor:
         """Restore (batch, channels, y, x) in [0, 1]."""

@@ -1,0 +1,134 @@
+"""A net as ONNX: one graph for the whole image and for both passes over tiles, weights stored as float16.
+
+Inputs and outputs (axis order batch, channel, y, x; y and x any multiples of `reach.multiple`):
+
+    image (1, c, y, x)                                    -> restored (1, c, y, x)
+    with reach.context also
+    share (1, 1, y / multiple, x / multiple), context (1, w, w)  -> gathered (1, w, w)
+
+`gathered` is the sum of the nodes weighed by their share; `restored` is finished under `gathered + context`. So the
+whole image takes share = 1 / nodes and context = 0; tiles first take their core's share of all nodes and their
+gathered contexts are added; then each tile takes share = 0 and that sum.
+"""
+
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from refocal import weights
+from refocal.header import ModelHeader, ReachHeader
+from refocal.values import Reach
+
+# Smaller tensors (shapes, scalars) stay as they are.
+_STORE_AS_HALF = 64
+
+
+def publish(net: nn.Module, header: ModelHeader, path: str | Path) -> ModelHeader:
+    """Write NAME.safetensors and NAME.onnx with the same float16 values and return the header as written.
+
+    The net itself is rounded to float16 values, so that it computes what the files compute.
+    """
+    path = Path(path)
+    weights.round_to(net)
+    digest = export_onnx(net, header, path.with_suffix(".onnx"))
+    return weights.save(net, header.model_copy(update={"onnx_sha256": digest}), path)
+
+
+def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
+    """Write a net as ONNX, whole or not at all, and return the SHA-256 of the file.
+
+    Parameters
+    ----------
+    net
+        A net of the family `nets`; rounded to float16 values in the file, itself left alone.
+    header
+        Its name, channels and reach are used.
+    path
+        NAME.onnx.
+    """
+    model = _graph(net, header.channels, header.reach.value)
+    _store_as_half(model)
+    _strip(model)
+    model.producer_name, model.producer_version = "refocal", header.refocal
+    model.graph.name = header.name
+    content: bytes = model.SerializeToString(deterministic=True)
+    weights.replace(Path(path), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def reach_of(net: nn.Module) -> ReachHeader:
+    """Return a net's declared reach as a header has it."""
+    reach = net.reach
+    if not isinstance(reach, Reach):
+        raise TypeError(f"{type(net).__name__} declares no Reach")
+    return ReachHeader(halo=reach.halo, multiple=reach.multiple, window=reach.window, context=reach.context)
+
+
+class _Both(nn.Module):
+    """The same net with `both` as its forward pass."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor, share: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        restored, gathered = self.net.both(image, share, context)  # type: ignore[operator]
+        return restored, gathered
+
+
+def _graph(net: nn.Module, channels: int, reach: Reach) -> onnx.ModelProto:
+    m = reach.multiple
+    # Two different sizes well above the multiple: the exporter takes equal or tiny sizes for constants.
+    cells = (24, 20) if m < 8 else (6, 5)
+    image = torch.rand(1, channels, cells[0] * m, cells[1] * m)
+    y, x = torch.export.Dim("y", min=2), torch.export.Dim("x", min=2)
+    shapes: list[dict[int, object]] = [{2: m * y, 3: m * x}] if m > 1 else [{2: y, 3: x}]
+    inputs: tuple[Tensor, ...] = (image,)
+    module, names, results = net, ["image"], ["restored"]
+    if reach.context:
+        with torch.no_grad():
+            context = torch.zeros_like(net.gather(image))  # type: ignore[operator]
+        inputs = (image, torch.full((1, 1, *cells), 1 / (cells[0] * cells[1])), context)
+        shapes += [{2: y, 3: x}, {}]
+        module, names, results = _Both(net), ["image", "share", "context"], ["restored", "gathered"]
+    was = net.training
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(), inputs, dynamo=True, dynamic_shapes=tuple(shapes), input_names=names, output_names=results,
+            external_data=False, verbose=False, optimize=True,
+        )  # fmt: skip
+    net.train(was)
+    if program is None:
+        raise TypeError("torch.onnx.export returned no program")
+    return program.model_proto
+
+
+def _store_as_half(model: onnx.ModelProto) -> None:
+    """Store large float32 constants as float16 with a cast behind them; runtimes fold it when they load the file."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= 4 * _STORE_AS_HALF:
+            name = tensor.name
+            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name + ".half")
+            tensor.CopyFrom(half)
+            casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what the exporter noted for debugging: it names files of the machine that wrote the model."""
+    graph = model.graph
+    del graph.value_info[:], model.metadata_props[:], graph.metadata_props[:]
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
