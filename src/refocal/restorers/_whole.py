@@ -1,0 +1,145 @@
+"""Images through nets: padding, contrast, and exact tiling in one or two passes. numpy only.
+
+An image of at most `whole_px` pixels goes through the net as a whole. A larger one is cut into tiles that are read
+with the net's full halo, so every kept pixel sees what it would see in the whole image; the net's zero padding meets
+the true border only. A net with a global context takes two passes: the contexts that the tiles' cores gather, each node
+weighed by its share of all nodes, add up to the context of the image; then every tile is finished under that context.
+
+Counts stay counts: a tile is scaled to float32 when its turn comes, so memory does not grow with the image.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refocal.blocks import Block, plan
+from refocal.header import ModelHeader
+from refocal.values import Contrast, Counts, Frames, Pixels, Reach, Restored
+
+WHOLE_PX = 4 << 20
+TILE_PX = 1536
+
+
+class Graph(Protocol):
+    """A net on some runtime. Images are float32 (1, channel, y, x), shares (1, 1, y / multiple, x / multiple)."""
+
+    channels: int
+
+    def whole(self, image: Pixels, /) -> Pixels:
+        """Restore an image by itself."""
+        ...
+
+    def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
+        """Return the context of an image's nodes weighed by their share."""
+        ...
+
+    def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
+        """Restore an image under a context."""
+        ...
+
+
+Run = Callable[[str, dict[str, Pixels]], Pixels]
+"""(name of an output, named inputs) -> that output."""
+
+
+class Named:
+    """A `Graph` from a runtime that runs the one ONNX graph by names; see `refocal.export` for its inputs.
+
+    `context` is the shape of the context input, None for a net without one.
+    """
+
+    def __init__(self, run: Run, about: ModelHeader, context: tuple[int, ...] | None) -> None:
+        self.channels = about.channels
+        self._run, self._multiple = run, about.reach.multiple
+        self._whole_only = context is None
+        self._nothing = np.zeros(context or (), np.float32)
+
+    def whole(self, image: Pixels, /) -> Pixels:
+        """Restore an image by itself."""
+        if self._whole_only:
+            return self._run("restored", {"image": image})
+        share = self._shares(image)
+        share.fill(1 / share.size)
+        return self._run("restored", {"image": image, "share": share, "context": self._nothing})
+
+    def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
+        """Return the context of an image's nodes weighed by their share."""
+        return self._run("gathered", {"image": image, "share": share, "context": self._nothing})
+
+    def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
+        """Restore an image under a context."""
+        return self._run("restored", {"image": image, "share": self._shares(image), "context": context})
+
+    def _shares(self, image: Pixels) -> Pixels:
+        return np.zeros((1, 1, *(n // self._multiple for n in image.shape[2:])), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """When and how to cut images: above `whole_px` pixels, into tiles with cores of `tile_px` squared pixels."""
+
+    whole_px: int = WHOLE_PX
+    tile_px: int = TILE_PX
+
+    def __post_init__(self) -> None:
+        """Refuse empty tiles."""
+        if self.whole_px < 1 or self.tile_px < 1:
+            raise ValueError(f"whole_px and tile_px must be at least 1, got {self.whole_px} and {self.tile_px}")
+
+
+def restore(batch: Sequence[Frames], graph: Graph, reach: Reach, tiling: Tiling) -> list[Restored]:
+    """Restore the target image of each of the frames with a net."""
+    return [Restored(_image(f.image, f.contrast, graph, reach, tiling), contrast=f.contrast) for f in batch]
+
+
+def _image(counts: Counts, contrast: Contrast, graph: Graph, reach: Reach, tiling: Tiling) -> Counts:
+    height, width = counts.shape
+    padded = np.pad(counts, [(0, -n % reach.multiple) for n in counts.shape], mode="reflect")
+    if padded.size <= tiling.whole_px:
+        restored = _grey(graph.whole(_unit(padded, contrast, graph)))
+        return contrast.counts(restored[:height, :width], counts.dtype)
+    blocks = _blocks(padded.shape, reach, tiling)
+    context = _context(padded, contrast, graph, blocks, reach.multiple) if reach.context else None
+    result = np.empty(padded.shape, counts.dtype)
+    for block in blocks:
+        tile = _unit(padded[block.read.slices], contrast, graph)
+        restored = _grey(graph.whole(tile) if context is None else graph.finish(tile, context))
+        result[block.write.slices] = contrast.counts(restored[block.write.inside(block.read)], counts.dtype)
+    return np.ascontiguousarray(result[:height, :width])
+
+
+def _context(
+    padded: Counts, contrast: Contrast, graph: Graph, blocks: Sequence[Block], multiple: int
+) -> NDArray[np.float32]:
+    """Return the sum of the contexts that the cores gather, each node weighed by one over the number of nodes."""
+    total: NDArray[np.float64] | None = None
+    for block in blocks:
+        share = np.zeros([1, 1, *(n // multiple for n in block.read.shape)], np.float32)
+        y, x = (slice(s.start // multiple, s.stop // multiple) for s in block.write.inside(block.read))
+        share[0, 0, y, x] = multiple**2 / padded.size
+        part = graph.gather(_unit(padded[block.read.slices], contrast, graph), share)
+        total = part.astype(np.float64) + (0 if total is None else total)
+    if total is None:
+        raise ValueError(f"an image of shape {padded.shape} has no pixels")
+    return total.astype(np.float32)
+
+
+def _blocks(shape: tuple[int, ...], reach: Reach, tiling: Tiling) -> list[Block]:
+    """Cut an image so that cores and read boxes start on the net's grid."""
+    size = max(1, tiling.tile_px // reach.multiple) * reach.multiple
+    halo = -(-reach.halo // reach.multiple) * reach.multiple
+    return list(plan(shape, (size, size), (halo, halo)))
+
+
+def _unit(counts: Counts, contrast: Contrast, graph: Graph) -> Pixels:
+    unit = contrast.unit(counts)[None, None]
+    # A colour net is fed copies; the mean of its channels is what the folded grey net would say.
+    return np.repeat(unit, graph.channels, axis=1) if graph.channels > 1 else unit
+
+
+def _grey(image: Pixels) -> Pixels:
+    grey: Pixels = image[0, 0] if image.shape[1] == 1 else image[0].mean(0, dtype=np.float32)
+    return grey

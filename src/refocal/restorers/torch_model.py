@@ -1,0 +1,96 @@
+"""A trained model on PyTorch: the choice on a CUDA GPU, and the reference that the other runtimes are held to."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from refocal import header, weights
+from refocal.restorers import _whole
+from refocal.values import Frames, Pixels, Restored
+
+__all__ = ["TorchModel"]
+
+Precision = Literal["auto", "f32", "bf16"]
+
+
+class TorchModel:
+    """Restore with a model's weights on PyTorch.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped model, or path of a model file.
+    device
+        `auto` (a CUDA GPU if there is one), or any torch device.
+    precision
+        Arithmetic: `f32`, `bf16`, or `auto`: bf16 on a GPU, float32 on a CPU.
+    whole_px, tile_px
+        Images above `whole_px` pixels are cut into tiles with cores of `tile_px` squared pixels.
+
+    Raises
+    ------
+    UnknownPartError, BadModelError
+        If there is no such model, or it cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        device: str = "auto",
+        precision: Precision = "auto",
+        whole_px: int = _whole.WHOLE_PX,
+        tile_px: int = _whole.TILE_PX,
+    ) -> None:
+        if precision not in ("auto", "f32", "bf16"):
+            raise ValueError(f"precision must be auto, f32 or bf16, got {precision!r}")
+        self._tiling = _whole.Tiling(whole_px, tile_px)
+        path = header.find(model)
+        self.header = header.read(path)
+        self.reach = self.header.reach.value
+        place = _device(device)
+        half = precision == "bf16" or (precision == "auto" and place.type == "cuda")
+        self._graph = _Graph(weights.load(path), self.header.channels, place, half)
+
+    def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
+        """Restore the target image of each of the frames."""
+        return _whole.restore(batch, self._graph, self.reach, self._tiling)
+
+
+class _Graph:
+    """A net as `_whole.Graph`: numpy in, numpy out."""
+
+    def __init__(self, net: nn.Module, channels: int, device: torch.device, half: bool) -> None:
+        self.channels = channels
+        self._net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device, self._half = device, half
+
+    def whole(self, image: Pixels, /) -> Pixels:
+        return self._call("forward", image)
+
+    def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
+        return self._call("gather", image, share)
+
+    def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
+        return self._call("finish", image, context)
+
+    def _call(self, method: str, *arrays: Pixels) -> Pixels:
+        tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in arrays]
+        tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            result: Pixels = getattr(self._net, method)(*tensors).float().cpu().numpy()
+        return result
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device must be auto or a torch device, got {device!r}") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} asked for, but torch sees no CUDA GPU: use auto or cpu")
+    return place
