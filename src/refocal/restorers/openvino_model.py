@@ -78,4 +78,3 @@ def _compile(onnx: bytes, precision: Precision, threads: int | None) -> openvino
         return core.compile_model(core.read_model(onnx), "CPU", settings)
     except RuntimeError as error:
         raise BadModelError("OpenVINO cannot use the model's ONNX file: write it with `refocal export`") from error
-        ) from error
