@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from refocal.values import Pixels
+from refocal.degradations._draw import with_pixels
+from refocal.values import Example, Pixels
 
 Kernel = NDArray[np.float64]
 
@@ -29,8 +30,12 @@ def gaussian(covariance: NDArray[np.float64], radius: int | None = None) -> Kern
 
 
 def disc(sigma_px: float, edge_px: float = 0.5) -> Kernel:
-    """Return a uniform disc of radius 2 sigma, whose edge is softened by the source (Gaussian of `edge_px`)."""
-    radius = 2 * sigma_px
+    """Return a uniform disc whose edge is softened by the source, a Gaussian of `edge_px`, `sigma_px` wide in all.
+
+    Its radius is 2 sqrt(sigma^2 - edge^2 - 1/12), the twelfth being the pixel's own; where that is below half a
+    pixel the disc cannot be told from a Gaussian, which is returned.
+    """
+    radius = 2 * np.sqrt(max(sigma_px**2 - edge_px**2 - 1 / 12, 0.0))
     if radius < 0.5:
         return gaussian(np.eye(2) * sigma_px**2)
     oversampling = 5
@@ -40,9 +45,7 @@ def disc(sigma_px: float, edge_px: float = 0.5) -> Kernel:
     n = 2 * r + 1
     kernel = inside.reshape(n, oversampling, n, oversampling).mean((1, 3))
     soft = gaussian(np.eye(2) * edge_px**2, radius=int(np.ceil(3 * edge_px)))
-    blurred = _full(kernel, soft)
-    blurred /= blurred.sum()
-    return blurred
+    return _full(kernel, soft)
 
 
 def wave(
@@ -50,6 +53,7 @@ def wave(
     astigmatism_px: float = 0.0,
     angle_deg: float = 0.0,
     *,
+    coma_px: float = 0.0,
     pixel_nm: float = 4.0,
     energy_kv: float = 1.5,
     alpha_mrad: float = 8.0,
@@ -61,32 +65,48 @@ def wave(
     """Return the wave-optical probe of a scanning microscope.
 
     The intensity is |FFT of the aperture with the aberration phase|^2, averaged over the energy spread and blurred
-    by the source; signed `sigma_px` is the geometric defocus (sigma = alpha df / 2 px).
+    by the source. Signed `sigma_px` is the geometric defocus (sigma = alpha df / 2 px); diffraction, source and lens
+    errors come on top, so a focused probe still has a width. `coma_px` is C alpha^2, its tail's length, along
+    `angle_deg`; the probe stays centred.
     """
-    volts = energy_kv * 1e3
+    alpha, volts = alpha_mrad * 1e-3, energy_kv * 1e3
     wavelength = 1.2264 / np.sqrt(volts * (1 + 0.978e-6 * volts))
-    alpha = alpha_mrad * 1e-3
-    to_nm = 2 * pixel_nm / alpha
+    spread_nm = chromatic_mm * 1e6 * energy_spread_ev / 2.355 / volts
+    spherical_nm = spherical_mm * 1e6
+    lens_px = (spherical_nm * alpha**3 + 1.5 * spread_nm * alpha) / pixel_nm
+    reach_px = 4 * (abs(sigma_px) + abs(astigmatism_px)) + abs(coma_px) + lens_px + 6
+    # Beyond 2048 samples diffraction is far below a pixel: a smaller pixel gives the same kernel and saves the work.
+    pixel_nm = min(pixel_nm, 1024 * wavelength / (2.2 * alpha) / reach_px)
     spacing = min(pixel_nm / 2, wavelength / (2.2 * alpha))
-    reach_nm = (4 * (abs(sigma_px) + abs(astigmatism_px)) + 6) * pixel_nm
-    n = int(fft.next_fast_len(int(2 * reach_nm / spacing) + 16))
+    n = int(fft.next_fast_len(int(2 * reach_px * pixel_nm / spacing) + 16))
     theta = np.fft.fftfreq(n, spacing) * wavelength
     tx, ty = theta[None, :], theta[:, None]
     squared = tx**2 + ty**2
-    turn = np.deg2rad(2 * angle_deg)
-    twofold = (tx**2 - ty**2) * np.cos(turn) + 2 * tx * ty * np.sin(turn)
+    turn = np.deg2rad(angle_deg)
+    twofold = (tx**2 - ty**2) * np.cos(2 * turn) + 2 * tx * ty * np.sin(2 * turn)
+    onefold = (squared / alpha**2 - 1) * (tx * np.cos(turn) + ty * np.sin(turn))
+    to_nm = 2 * pixel_nm / alpha
+    still = astigmatism_px * to_nm * twofold / 2 + spherical_nm * squared**2 / 4 + coma_px * pixel_nm * onefold / 3
     aperture = squared <= alpha**2
     intensity = np.zeros((n, n))
     for shift, weight in zip((-1.5, -0.75, 0.0, 0.75, 1.5), (0.13, 0.24, 0.26, 0.24, 0.13), strict=True):
-        chromatic = chromatic_mm * 1e6 * shift * energy_spread_ev / 2.355 / volts
-        path = (sigma_px * to_nm + chromatic) * squared / 2 + spherical_mm * 1e6 * squared**2 / 4
-        path = path + astigmatism_px * to_nm * twofold / 2
+        path = (sigma_px * to_nm + shift * spread_nm) * squared / 2 + still
         intensity += weight * np.abs(fft.ifft2(aperture * np.exp(2j * np.pi / wavelength * path))) ** 2
     kernel = _bin(np.fft.fftshift(intensity), spacing / pixel_nm)
-    soft = gaussian(np.eye(2) * source_px**2, radius=2)
-    kernel = _full(kernel, soft)
-    kernel /= kernel.sum()
-    return kernel
+    return _full(kernel, gaussian(np.eye(2) * source_px**2, radius=2))
+
+
+def blurred(example: Example, kernel: Kernel, sigma_px: float) -> Example:
+    """Return the example with every frame convolved; the hints `sigma_px` and `kernel` add up over several blurs."""
+    pixels = convolve(example.frames.counts, kernel)
+    before = example.hints.get("kernel")
+    whole = kernel if before is None else _full(before, kernel)
+    return with_pixels(example, pixels, sigma_px=wider(example, sigma_px), kernel=whole)
+
+
+def wider(example: Example, sigma_px: float) -> float:
+    """Return the width of another blur on top of what the example's hints tell."""
+    return float(np.hypot(float(example.hints.get("sigma_px", 0.0)), sigma_px))
 
 
 def width(kernel: Kernel) -> float:
@@ -119,8 +139,9 @@ def _identity(radius: int) -> Kernel:
 
 def _full(a: Kernel, b: Kernel) -> Kernel:
     shape = [m + n - 1 for m, n in zip(a.shape, b.shape, strict=True)]
-    product: Kernel = fft.irfft2(fft.rfft2(a, shape) * fft.rfft2(b, shape), shape)
-    return np.maximum(product, 0)
+    product: Kernel = np.maximum(fft.irfft2(fft.rfft2(a, shape) * fft.rfft2(b, shape), shape), 0)
+    product /= product.sum()
+    return product
 
 
 def _bin(fine: Kernel, step: float) -> Kernel:

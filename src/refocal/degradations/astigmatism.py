@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refocal.degradations import _psf
-from refocal.degradations._draw import Range, check_range, draw, with_pixels
+from refocal.degradations._draw import Range, check_range, draw
 from refocal.values import Example
 
 __all__ = ["Astigmatism"]
@@ -34,6 +34,4 @@ class Astigmatism:
         d, a = draw(self.defocus_px, rng), draw(self.astigmatism_px, rng)
         turn = np.deg2rad(2 * draw(self.angle_deg, rng))
         m = d * np.eye(2) + a * np.array([[np.cos(turn), np.sin(turn)], [np.sin(turn), -np.cos(turn)]])
-        kernel = _psf.gaussian(m @ m)
-        pixels = _psf.convolve(example.frames.counts, kernel)
-        return with_pixels(example, pixels, sigma_px=float(np.hypot(d, a)), kernel=kernel)
+        return _psf.blurred(example, _psf.gaussian(m @ m), float(np.hypot(d, a)))

@@ -1,7 +1,9 @@
 """A chain of degradations, applied in order, each with its probability."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,20 +24,25 @@ class Chain:
     """
 
     steps: Sequence[Mapping[str, Any]] = ()
-    _made: tuple[tuple[float, "tuple[Degradation, ...]", tuple[float, ...]], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Make every step once, so that wrong ones are refused before any data is touched."""
-        object.__setattr__(self, "_made", tuple(_make(dict(step)) for step in self.steps))
+        _made(json.dumps(self.steps))
 
     def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
         """Apply the steps."""
-        for probability, parts, weights in self._made:
+        for probability, parts, weights in _made(json.dumps(self.steps)):
             if probability < 1 and rng.random() >= probability:
                 continue
             part = parts[0] if len(parts) == 1 else parts[int(rng.choice(len(parts), p=weights))]
             example = part(example, rng)
         return example
+
+
+# Kept by their text: a field for them would stand in the way of the JSON round trip.
+@lru_cache(maxsize=64)
+def _made(steps: str) -> "tuple[tuple[float, tuple[Degradation, ...], tuple[float, ...]], ...]":
+    return tuple(_make(dict(step)) for step in json.loads(steps))
 
 
 def _make(step: dict[str, Any]) -> tuple[float, tuple[Degradation, ...], tuple[float, ...]]:

@@ -1,0 +1,66 @@
+"""Motion: the specimen moves while the whole frame is exposed, as in transmission image streams."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refocal.degradations import _psf
+from refocal.degradations._draw import Range, check_range, draw, with_pixels
+from refocal.values import Example
+
+__all__ = ["Motion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Blur each frame by the histogram of its path: an arc of `length_px` that bends by `bend_deg`, plus a random walk.
+
+    `walk_px` is the standard deviation of the walk's end along one axis. The path is centred, so that the frame stays
+    where the truth is. A scanned frame is distorted instead (`drift`, `vibration`). The hint `kernels` has one for
+    each frame; `kernel` and `sigma_px` are the target's.
+    """
+
+    length_px: Range = (0.0, 20.0)
+    bend_deg: Range = (0.0, 40.0)
+    walk_px: Range = (0.0, 1.0)
+    angle_deg: Range = (0.0, 360.0)
+
+    def __post_init__(self) -> None:
+        """Refuse impossible parameters."""
+        check_range("length_px", self.length_px, 0, 200)
+        check_range("bend_deg", self.bend_deg, 0, 180)
+        check_range("walk_px", self.walk_px, 0, 50)
+        check_range("angle_deg", self.angle_deg, -360, 360)
+
+    def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
+        """Blur every frame, each by its own path."""
+        frames = example.frames
+        kernels = [_histogram(self._path(rng)) for _ in range(frames.counts.shape[0])]
+        pixels = np.stack([_psf.convolve(image, k) for image, k in zip(frames.counts, kernels, strict=True)])
+        told = _psf.blurred(example, kernels[frames.target], _psf.width(kernels[frames.target])).hints
+        return with_pixels(example, pixels, **{**told, "kernels": kernels})
+
+    def _path(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return (2, time) positions x, y."""
+        length, walk = draw(self.length_px, rng), draw(self.walk_px, rng)
+        steps = 64 + 8 * int(np.ceil(length))
+        middle = np.linspace(-0.5, 0.5, steps)
+        heading = np.deg2rad(draw(self.angle_deg, rng) + draw(self.bend_deg, rng) * middle)
+        speed = np.stack([np.cos(heading), np.sin(heading)]) * length
+        path = np.cumsum(speed + walk * rng.standard_normal((2, steps)) * np.sqrt(steps), axis=1) / steps
+        centred: NDArray[np.float64] = path - path.mean(1, keepdims=True)
+        return centred
+
+
+def _histogram(path: NDArray[np.float64]) -> _psf.Kernel:
+    """Return the path's kernel, each position split between its four neighbours."""
+    r = int(np.floor(np.abs(path).max())) + 1
+    kernel = np.zeros((2 * r + 1, 2 * r + 1))
+    low = np.floor(path).astype(int)
+    rest = path - low
+    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        weight = np.abs(1 - dx - rest[0]) * np.abs(1 - dy - rest[1])
+        np.add.at(kernel, (low[1] + dy + r, low[0] + dx + r), weight)
+    kernel /= kernel.sum()
+    return kernel
