@@ -149,8 +149,8 @@ def done(path: Path, job_sha256: str) -> dict[str, Event]:
 
 
 def split_key(key: str) -> tuple[str, int]:
-    """Return the path and the page that a block's key names: "a/b.tif#7" is page 7, "a/b.tif" page 0."""
-    match = re.fullmatch(r"(.+\.[^#/]+)#(\d+)", key, re.DOTALL)
+    """Return the path and the page that a block's key names: "a/b.tif#7" is page 7 of "a/b.tif"."""
+    match = re.fullmatch(r"(.+)#(\d+)", key, re.DOTALL)
     return (match[1], int(match[2])) if match else (key, 0)
 
 

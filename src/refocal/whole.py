@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: under a `.part` name first, synced, then renamed."""
+"""Files are written whole or not at all: under a hidden `.part` name first, synced, then renamed."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def whole(path: Path, tag: str = "") -> Iterator[Path]:
     tag
         Tells apart several processes that may write the same file at the same time.
     """
-    part = path.with_name(path.name + (f".{tag}" if tag else "") + ".part")
+    part = path.with_name(f".{path.name}" + (f".{tag}" if tag else "") + ".part")
     try:
         yield part
         with part.open("rb+") as written:
