@@ -58,8 +58,8 @@ class Wiener:
         signal = self._power(padded)
         h = _pixels.transfer(self._kernel, (padded.shape[0], padded.shape[1]))
         gain = np.conj(h) * signal / (np.abs(h) ** 2 * signal + self.noise**2)
-        restored: NDArray[np.float64] = np.fft.irfft2(gain * np.fft.rfft2(padded), padded.shape)
-        return _pixels.crop(restored, self._margin, image.shape) + mean
+        restored = np.fft.irfft2(gain * np.fft.rfft2(padded), padded.shape)
+        return _pixels.crop(restored + mean, self._margin, image.shape)
 
     def _power(self, padded: Pixels) -> NDArray[np.float64]:
         """Return the expected power per frequency in the half plane, in units in which white noise has its variance."""
