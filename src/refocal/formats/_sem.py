@@ -36,6 +36,9 @@ _UNITS = {
 }
 _NUMBER = re.compile(r"\s*([-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?)\s*(\S*)")
 
+# The micro sign does not survive every code page: anything foreign before a plain letter is one.
+_MICRO = re.compile(r"^([^\x00-\x7f]+|\?)(?=[a-z])")
+
 # Key of the file -> our key. The first that is there wins.
 _ZEISS_KEYS = {
     "AP_IMAGE_PIXEL_SIZE": "pixel_nm",
@@ -111,9 +114,9 @@ def read_fei(text: str, width: int) -> dict[str, Any]:
     pairs = _ini(text)
     found = _pick(pairs, _FEI_KEYS, {"pixel_nm": "m", "dwell_ns": "s", "voltage_kv": "V"})
     if "pixel_nm" not in found:
-        with suppress(KeyError, ValueError, ZeroDivisionError):
-            beam = next(k for k in ("EBeam.HFW", "IRBeam.HFW", "IBeam.HFW") if k in pairs)
-            found |= _positive(float(pairs[beam]) / float(pairs.get("Image.ResolutionX", width)) * 1e9)
+        field = next((pairs[k] for k in ("EBeam.HFW", "IRBeam.HFW", "IBeam.HFW") if k in pairs), "")
+        with suppress(ValueError, ZeroDivisionError):
+            found |= _positive(float(field) / float(pairs.get("Image.ResolutionX", width)) * 1e9)
     return found | ({"microscope": "Thermo Fisher"} if found else {})
 
 
@@ -189,8 +192,7 @@ def _quantity(text: str, units: Mapping[str, float], bare: str) -> float | None:
     if not match:
         return None
     unit = match[2].lower() or bare.lower()
-    if len(unit) > 1 and (unit[0] in "µμ" or (len(unit) == 2 and not unit[0].isalpha())):
-        unit = "u" + unit[1:]  # the micro sign does not survive every code page
+    unit = _MICRO.sub("u", unit)
     if unit not in units:
         return None
     value = float(match[1].replace(",", ".")) * units[unit]
