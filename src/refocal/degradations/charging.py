@@ -16,8 +16,8 @@ __all__ = ["Charging"]
 class Charging:
     """Add c (structure * h), h the one-sided decay along x of `decay_px`, structure = image - its surroundings.
 
-    `amplitude` is the trail, in grey levels of 255, behind a wide object of full contrast (1 above its surroundings);
-    it is drawn bright or dark where `sign` is 0. `deflection_px` is how far the beam is bent where the trail's slope
+    `amplitude` is the trail, in grey levels of 255, behind a wide object that is half of the full contrast above its
+    surroundings; bright or dark is drawn where `sign` is 0. `deflection_px` is how far the beam is bent where the trail's slope
     is steepest. The hint `halo` is what was added, (frame, y, x) in contrast units.
     """
 
@@ -42,13 +42,14 @@ class Charging:
         charge = np.stack([_trail(image, decay) for image in example.frames.counts])
         if deflection:
             example = _warp.displaced(example, np.stack([_bend(c, deflection) for c in charge]))
-        halo = charge * np.float32(sign * amplitude / 255)
+        halo = charge * np.float32(sign * 2 * amplitude / 255)
         return with_pixels(example, example.frames.counts + halo, halo=halo)
 
 
 def _trail(image: Pixels, decay: float) -> Pixels:
     """Return the structure of one (y, x) image, averaged over what the beam passed just before."""
-    surroundings = ndimage.gaussian_filter(image, decay, mode="mirror", truncate=2)
+    edge = int(min(5 * decay, 2 * max(image.shape)))
+    surroundings = ndimage.uniform_filter(ndimage.uniform_filter(image, edge, mode="mirror"), edge, mode="mirror")
     memory = float(np.exp(-1 / decay))
     trail = signal.lfilter([1 - memory], [1, -memory], image - surroundings, axis=1)
     # Charge spreads a little between rows; without this every row would draw a line of its own.

@@ -18,8 +18,9 @@ class SemAcquisition:
 
     Geometry, probe, charging and background, shot noise, detector bandwidth, amplifier noise, rows, rounding. The
     probe is Gaussian, disc, wave-optical or astigmatic, the same over the tile or (15 %) not; 30 % of the tiles are
-    nearly in focus. Shot noise is 3 to 25 grey levels at mid grey. `geometry`, `charging` and `faults` are probabilities: a restorer is taught neither to move
-    tissue nor to invent rows unless they are raised. Every part can be had alone; `chain` composes others.
+    nearly in focus. Shot noise is 3 to 25 grey levels at mid grey. `geometry`, `charging` and `faults` are
+    probabilities: a restorer is taught neither to move tissue nor to invent rows unless they are raised. Every part
+    can be had alone; `chain` composes others.
     """
 
     sigma_px: Range = (0.0, 4.0)
@@ -50,7 +51,7 @@ class SemAcquisition:
         return [
             {"kind": "jitter", "shift_px": [0.0, 0.3], "probability": self.geometry},
             {"kind": "vibration", "amplitude_px": [0.0, 0.5], "probability": self.geometry},
-            {"kind": "drift", "drift_px": [0.0, 1.0], "probability": self.geometry},
+            {"kind": "drift", "drift_px": [0.0, 1.0], "settle_px": 0.0, "probability": self.geometry},
             self._probe(),
             {"kind": "charging", "amplitude": [0.0, 20.0], "probability": self.charging},
             {"kind": "background", "probability": self.charging},
