@@ -1,0 +1,89 @@
+"""refocal for people with one image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refocal.backends import learned
+from refocal.errors import UnsupportedError
+from refocal.formats import open_image
+from refocal.values import Contrast, Counts, Frames, Restorer
+
+
+def load(model: str | Path = "gran-em", backend: str = "auto", **options: Any) -> Restorer:
+    """Load a trained model as a restorer, a callable from frames to restored images.
+
+    Parameters
+    ----------
+    model
+        Name of a model that ships, or path of a model file.
+    backend
+        `auto`, `openvino`, `onnx` or `torch`.
+    **options
+        Options of the restorer, e.g. `precision="f32"`, `threads=1`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model or backend, or the file is damaged.
+    """
+    return learned(model, backend, **options)
+
+
+def restore(
+    image: Counts | str | Path | Sequence[Counts],
+    model: str | Path | Restorer = "gran-em",
+    *,
+    contrast: tuple[float, float] | None = None,
+) -> Counts:
+    """Restore one image, whatever its grade.
+
+    Parameters
+    ----------
+    image
+        (y, x) or (page, y, x) array, or the path of an image file.
+    model
+        Name or path of a model, or a restorer.
+    contrast
+        Counts that mean black and white. Without it the range of 8-bit images, and the 0.1 and 99.9 percentiles of
+        all others.
+
+    Returns
+    -------
+    Counts
+        An array of the same shape and dtype.
+
+    Raises
+    ------
+    UnreadableError, UnsupportedError
+        If the image cannot be read, is no (y, x) or (page, y, x) array, or holds values that are not finite.
+    UsageError
+        If there is no such model.
+    """
+    counts = _read(Path(image)) if isinstance(image, str | Path) else np.asarray(image)
+    if counts.ndim not in (2, 3) or counts.dtype.kind not in "uif" or 0 in counts.shape:
+        raise UnsupportedError(
+            f"expected a grey (y, x) or (page, y, x) array of numbers, got shape {counts.shape} of {counts.dtype}"
+        )
+    if counts.dtype.kind == "f" and not np.isfinite(counts).all():
+        raise UnsupportedError("the image has NaN or infinite pixels; give them finite values first")
+    restorer = load(model) if isinstance(model, str | Path) else model
+    scale = Contrast(*contrast) if contrast else _contrast(counts)
+    pages = counts if counts.ndim == 3 else counts[None]
+    restored = np.stack([restorer([Frames(page[None], contrast=scale)])[0].counts for page in pages])
+    return restored.reshape(counts.shape)
+
+
+def _contrast(counts: Counts) -> Contrast:
+    if counts.dtype == np.uint8:
+        return Contrast.of(counts.dtype)
+    low, high = np.percentile(counts, (0.1, 99.9))
+    return Contrast(float(low), float(high) if high > low else float(low) + 1)
+
+
+def _read(path: Path) -> Counts:
+    with open_image(path) as image:
+        pages = [image.read(page) for page in range(image.info.shape[0])]
+    return np.stack(pages) if len(pages) > 1 else pages[0]

@@ -1,0 +1,189 @@
+"""Commands about models: train, evaluate, bench."""
+
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refocal import backends, families
+from refocal.cli import app
+from refocal.cli._show import each_step, print_json, print_rows
+from refocal.errors import BadOptionError
+from refocal.evaluate import ORACLES, Make, Scored, evaluate, read_truths, table_csv, table_markdown
+from refocal.job import Part
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from refocal.recipe import Recipe
+    from refocal.train import Validate
+
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
+TRUTHS = "sharp tiles: files, folders or patterns, each optionally as GROUP=PATH"
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="YAML recipe, e.g. recipes/tile/gran_blind.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value overrides, e.g. steps=2000 seed=3")] = None,
+    data: Annotated[list[Path] | None, typer.Option("--data", "-d", help="folders and files of sharp tiles")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for checkpoints and the finished model")] = Path(
+        "runs"
+    ),
+    valid: Annotated[list[str] | None, typer.Option("--valid", help=f"held-out {TRUTHS}")] = None,
+) -> None:
+    """Train a model; the same command again resumes where the last checkpoint stands.
+
+    Leaves NAME.safetensors, NAME.onnx and NAME.md in the output folder. Needs the `train` extra.
+
+    For example:
+
+        refocal train recipes/tile/gran_blind.yaml -d my_sharp_tiles -o runs/mine --valid other_section
+
+        refocal train recipes/tile/gran.yaml steps=2000 lr=1e-3 -d tiles -o runs/quick
+    """
+    from refocal.recipe import load_recipe
+
+    made = load_recipe(recipe, overrides or ())
+    if not data:
+        raise BadOptionError("give sharp tiles to learn from with --data FOLDER")
+    _train(made, data, out, valid or [])
+
+
+def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str]) -> None:
+    for family, kind in (("nets", recipe.net), ("objectives", recipe.objective), ("degradations", recipe.degradation)):
+        families.load(family, kind)
+    from refocal.card import publish_run
+    from refocal.examples import SharpTiles
+    from refocal.train import train as run_training
+
+    tiles = SharpTiles(data, recipe.scales, recipe.patch)
+    degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
+    validate = _validator(valid, degradation) if valid else None
+    trained = run_training(recipe, tiles, out, validate=validate, report=each_step(recipe.steps))
+    machine = f"{platform.processor() or platform.machine()}, {platform.system()}"
+    print(publish_run(trained, recipe, tiles.hashes(), out / f"{recipe.name}.safetensors", machine))
+
+
+def _validator(valid: list[str], degradation: Any) -> "Validate":
+    truths = list(read_truths(valid, crop=256, limit=8))
+
+    def validate(net: "nn.Module") -> Mapping[str, float]:
+        from refocal.restorers.torch_model import TorchModel
+
+        restorer = TorchModel.of(net)
+        rows = evaluate(truths, degradation, {"net": lambda _: restorer})
+        return {m: sum(row[m] for row in rows) / len(rows) for m in ("psnr", "ssim")}
+
+    return validate
+
+
+@app.command("evaluate")
+def evaluate_command(
+    inputs: Annotated[list[str], typer.Argument(help=TRUTHS)],
+    degradation: Annotated[str, typer.Option(help="kind:option=value,...")] = "gran_protocol",
+    restorer: Annotated[
+        list[str] | None,
+        typer.Option("--restorer", "-r", help="[NAME=]MODEL, kind:option=value,... or an oracle; repeat for more"),
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="repeat for more")] = None,
+    crop: Annotated[int | None, typer.Option(help="score the centre of so many pixels squared")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input")] = None,
+    seed: int = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for table.csv, table.md and pictures")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Degrade sharp tiles, restore them, and compare with the truth: mean, s.d. and count for each group.
+
+    Scores are taken on the raw grey range, borders included. Oracles know what nobody knows in practice:
+    `oracle_wiener` the kernel, the noise and the power spectrum, `oracle_richardson_lucy` the kernel and when to stop.
+
+    For example:
+
+        refocal evaluate epfl=eval/sem temca=eval/tem/temca*.png -r gran-em -r unsharp -r oracle_wiener -o scores
+
+        refocal evaluate sharp --degradation defocus:sigma_px=2 -r mine=runs/mine/mine.safetensors --json
+    """
+    makers = {"nothing": _maker("identity")}
+    for text in restorer or ["gran-em"]:
+        name, sign, what = text.partition("=")
+        named = sign and ":" not in name
+        makers[name if named else text] = _maker(what if named else text)
+    spoil = Part.parse(degradation).make("degradations")
+    pictures = _Pictures(out / "pictures") if out is not None else None
+    rows = evaluate(
+        read_truths(inputs, crop, limit), spoil, makers, metric or ["psnr", "ssim"], seed=seed, show=pictures
+    )
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "table.csv").write_text(table_csv(rows))
+        tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in metric or ["psnr", "ssim"]]
+        (out / "table.md").write_text("\n".join(tables))
+    print_rows(rows, as_json)
+
+
+def _maker(text: str) -> Make:
+    if text in ORACLES:
+        return ORACLES[text]
+    part = Part.parse(text) if ":" in text or text in families.names("restorers") else None
+    made = part.make("restorers") if part else backends.learned(text)
+    return lambda _: made
+
+
+class _Pictures:
+    """Writes before, after and truth of the first tile of each group side by side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._first: dict[str, str] = {}
+
+    def __call__(self, scored: Scored) -> None:
+        import numpy as np
+
+        from refocal.formats import create_image
+        from refocal.values import Contrast, ImageInfo
+
+        if self._first.setdefault(scored.group, scored.name) != scored.name:
+            return
+        top, left = ((n - min(n, 384)) // 2 for n in scored.truth.shape)
+        crops = [image[top : top + 384, left : left + 384] for image in (scored.seen, scored.got, scored.truth)]
+        row = Contrast(0, 255).counts(np.concatenate(crops, 1), np.uint8)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{scored.group}-{scored.restorer}")
+        create_image(self.folder / f"{name}.png", [row], like=ImageInfo((1, *row.shape), row.dtype))
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="restore")] = "restore",
+    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH")] = "1024x1024",
+    rounds: Annotated[int, typer.Option(help="interleaved rounds; medians are printed", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure speed on this machine: every runtime in turn, as ratios to plain float32 PyTorch in the same run.
+
+    For example:
+
+        refocal bench restore --json
+    """
+    if what != "restore":
+        raise BadOptionError(f"there is a bench for 'restore', not for {what!r}")
+    try:
+        height, width = (int(n) for n in size.lower().split("x"))
+    except ValueError as error:
+        raise BadOptionError(f"--size is HEIGHTxWIDTH, e.g. 1344x1560; got {size!r}") from error
+    from refocal.bench import restore_rows
+
+    rows = []
+    for row in restore_rows(model, (height, width), rounds=rounds):
+        rows.append(row)
+        if as_json:
+            print_json(row)
+        else:
+            print(f"measured {row['variant']}", file=sys.stderr)
+    if not as_json:
+        print_rows(rows, as_json=False)

@@ -1,0 +1,235 @@
+"""Commands that work through tiles: restore, grade, degrade, demo, report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refocal.blocks import Block
+from refocal.cli import app
+from refocal.cli._show import number, tile_line, watching
+from refocal.engine import Summary, run
+from refocal.errors import BadOptionError
+from refocal.job import LOG, REPORT, RETAKES, Job, Part, run_job
+from refocal.tiles import TileSource, estimate_contrast
+from refocal.values import Contrast, Frames, Grade, ImageInfo, Reach, Restored
+
+Inputs = Annotated[list[Path], typer.Argument(help="image files and folders (searched with their subfolders)")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="output folder; same names and tree as the input")]
+Gate = Annotated[str, typer.Option(help="who decides: sharpness, always, or kind:option=value,...")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+
+
+@app.command()
+def restore(
+    inputs: Inputs,
+    out: Out,
+    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
+    restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
+    gate: Gate = "sharpness",
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    carry: Annotated[str, typer.Option(help="copy or skip the tiles that are not restored")] = "copy",
+    shard: Annotated[str, typer.Option(help="I/N: do only each N-th file, from the I-th on (0 to N-1)")] = "0/1",
+    overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
+    report: Annotated[bool, typer.Option(help="write report.html")] = True,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Grade tiles, restore the soft ones, copy the good ones, list those to be retaken.
+
+    Writes the tiles under their own names, `log.jsonl`, `retake.csv` and `report.html`. The inputs are only ever read.
+    A second run goes on where the first one stopped.
+
+    For example:
+
+        refocal restore section_0001 -o restored
+
+        refocal restore tile.tif stack.tif -o out --gate always
+
+        refocal restore /data/wafer -o /out --gate sharpness:keep_px=0.9,retake_px=2.8 --shard 3/16
+    """
+    job = Job(
+        model=model,
+        backend=backend,
+        restorer=Part.parse(restorer) if restorer else None,
+        gate=Part.parse(gate),
+        contrast=_pair(contrast),
+        carry=_choice("--carry", carry, ("copy", "skip")),
+    )
+    with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
+        summary = run_job(inputs, out, job, shard=_shard(shard), overwrite=overwrite, progress=progress)
+    if report:
+        _report(out, inputs[0] if inputs[0].is_dir() else inputs[0].parent)
+    if not quiet:
+        _say_summary(summary, out)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+@app.command()
+def grade(
+    inputs: Inputs,
+    gate: Gate = "sharpness",
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure blur, noise and astigmatism of tiles and say what would be done; writes nothing.
+
+    For example:
+
+        refocal grade section_0001
+
+        refocal grade section_0001 --json > grades.jsonl
+    """
+    source = TileSource(inputs, contrast=_contrast(contrast))
+    if source.contrast is None:
+        source.contrast = estimate_contrast(source)
+    only = _Nothing()
+    judge = Part.parse(gate).make("gates")
+    with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
+        summary = run(source, only, only, gate=judge, progress=lambda event: progress(event, len(source)))
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+@app.command()
+def degrade(
+    inputs: Inputs,
+    out: Out,
+    degradation: Annotated[str, typer.Option(help="kind:option=value,... ; see `refocal list degradations`")],
+    seed: Annotated[int, typer.Option(help="the same seed gives the same pixels")] = 0,
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Spoil sharp tiles in a known way, for training and testing.
+
+    For example:
+
+        refocal degrade sharp -o soft --degradation defocus:sigma_px=2
+
+        refocal degrade sharp -o soft --degradation gran_protocol --seed 7
+    """
+    from refocal.degrade import Degrader
+
+    job = Job(restorer=Part.parse(degradation), gate=Part(kind="always"), contrast=_pair(contrast))
+    spoil = Degrader(Part.parse(degradation).make("degradations"), seed)
+    with watching(lines=False, as_json=False, quiet=quiet) as progress:
+        summary = run_job(inputs, out, job, restorer=spoil, progress=progress)
+    if not quiet:
+        _say_summary(summary, out)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="output folder of a run")],
+    truth: Annotated[Path | None, typer.Option(help="folder with the true images; adds PSNR and SSIM")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="where the raw tiles are, if they were moved")] = None,
+    pictures: Annotated[int, typer.Option(help="show at most so many tiles", min=0)] = 24,
+) -> None:
+    """Write report.html for a finished or running job.
+
+    For example:
+
+        refocal report restored --truth sharp
+    """
+    if not (out / LOG).is_file():
+        raise BadOptionError(f"{out} holds no {LOG}; give the output folder of a run")
+    print(_report(out, inputs, truth, pictures))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the example and its results")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="draws another section")] = 0,
+    gate: Gate = "sharpness",
+) -> None:
+    """Draw a section of nine tiles, spoil most of them, grade and restore them, and show it all.
+
+    For example:
+
+        refocal demo -o demo
+    """
+    from refocal.formats import create_image
+    from refocal.neuropil import demo_tiles
+    from refocal.neuropil.tiles import GREY
+
+    raw, truth, results = out / "raw", out / "truth", out / "restored"
+    print(f"drawing a section of 3x3 tiles into {raw}")
+    for tile in demo_tiles(seed):
+        stage = {"stage_x_nm": tile.stage_x_nm, "stage_y_nm": tile.stage_y_nm}
+        info = ImageInfo((1, *tile.counts.shape), tile.counts.dtype, tile.pixel_nm, stage)
+        for folder, counts in ((raw, tile.counts), (truth, GREY.counts(tile.truth, tile.counts.dtype))):
+            path = folder / tile.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            create_image(path, [counts], like=info)
+    summary = run_job([raw], results, Job(gate=Part.parse(gate)), overwrite=True,
+                      progress=lambda event, _: print(tile_line(event), flush=True))  # fmt: skip
+    _report(results, raw, truth)
+    _say_summary(summary, results)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+class _Nothing:
+    """Restores and writes nothing: for commands that only look."""
+
+    reach = Reach()
+
+    def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
+        return [Restored(frames.image, contrast=frames.contrast) for frames in batch]
+
+    def has(self, block: Block, /) -> bool:
+        return False
+
+    def write(self, block: Block, restored: Restored, /) -> None:
+        pass
+
+    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> None:
+        pass
+
+
+def _report(out: Path, inputs: Path | None, truth: Path | None = None, pictures: int = 24) -> Path:
+    from refocal.report import write_report
+
+    return write_report(out / LOG, out / REPORT, truth=truth, inputs=inputs, max_pictures=pictures)
+
+
+def _say_summary(summary: Summary, out: Path) -> None:
+    words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
+    rate = summary.pixels / 1e6 / summary.seconds if summary.seconds else 0.0
+    typer.echo(f"{words or 'nothing to do'} in {summary.seconds:.1f} s ({number(rate, ' Mpx/s', 1)})", err=True)
+    for name in summary.failed:
+        typer.echo(f"failed: {name}", err=True)
+    made = [out / name for name in (LOG, RETAKES, REPORT) if (out / name).is_file()]
+    typer.echo("  ".join(map(str, made)), err=True)
+
+
+def _pair(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+        Contrast(low, high)
+    except ValueError as error:
+        raise BadOptionError(f"--contrast is LOW,HIGH with LOW below HIGH, e.g. 0,4095; got {text!r}") from error
+    return low, high
+
+
+def _contrast(text: str | None) -> Contrast | None:
+    pair = _pair(text)
+    return Contrast(*pair) if pair else None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError as error:
+        raise BadOptionError(f"--shard is I/N, e.g. 0/4; got {text!r}") from error
+    return index, count
+
+
+def _choice(option: str, given: str, known: Sequence[str]) -> Any:
+    if given not in known:
+        raise BadOptionError(f"{option} is {' or '.join(known)}, got {given!r}")
+    return given

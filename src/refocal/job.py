@@ -1,0 +1,168 @@
+"""A job: what is run on which tiles, as one flat frozen document, and the function that runs it.
+
+The resolved job (model hash, contrast and version included) is the first line of the log; its SHA-256 decides what a
+second run may rely on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+import refocal
+from refocal import backends, families, header
+from refocal.engine import Summary, run
+from refocal.errors import BadOptionError, UsageError
+from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
+from refocal.tiles import TileSink, TileSource, check_output, estimate_contrast
+from refocal.values import Contrast, Gate, Restorer
+
+LOG, RETAKES, REPORT = "log.jsonl", "retake.csv", "report.html"
+"""Names of the files that a run leaves in its output folder."""
+
+Progress = Callable[[Event, int], None]
+"""Called with each tile's event and the number of tiles known so far."""
+
+
+class Part(BaseModel):
+    """One part of a family, with its options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    options: dict[str, Any] = {}
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Read `kind` or `kind:option=value,option=value`; values are YAML.
+
+        Raises
+        ------
+        BadOptionError
+            If it is not written so.
+        """
+        kind, sign, options = text.partition(":")
+        try:
+            found = yaml.safe_load("{" + options.replace("=", ": ") + "}") if sign else {}
+        except yaml.YAMLError as error:
+            raise BadOptionError(f"{text!r} is not kind:option=value,option=value") from error
+        if not kind or not isinstance(found, dict) or not all(isinstance(k, str) for k in found):
+            raise BadOptionError(f"{text!r} is not kind:option=value,option=value")
+        return cls(kind=kind, options=found)
+
+    def make(self, family: str) -> Any:
+        """Make the part."""
+        return families.make(family, self.kind, **self.options)
+
+
+class Job(BaseModel):
+    """What is done with each tile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "gran-em"
+    """A shipped model, or the path of one; used unless `restorer` is set."""
+    backend: str = "auto"
+    restorer: Part | None = None
+    gate: Part = Part(kind="sharpness")
+    contrast: tuple[float, float] | None = None
+    """Counts that mean 0 and 1 for tiles that are not uint8; None estimates one for the whole run."""
+    carry: Literal["copy", "skip"] = "copy"
+    batch: int = Field(1, ge=1, le=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job whose every part is made and checked, before any tile is touched."""
+
+    restorer: Restorer
+    gate: Gate
+    resolved: Mapping[str, Any]
+
+
+def learned(job: Job) -> Restorer:
+    """Return the restorer of a job: the one it names, or its model on the backend of this machine."""
+    restorer: Restorer = job.restorer.make("restorers") if job.restorer else backends.learned(job.model, job.backend)
+    return restorer
+
+
+def prepare(job: Job, restorer: Restorer | None = None) -> Prepared:
+    """Make the parts of a job and resolve what it does not say; `restorer` stands in for the job's own."""
+    made = restorer or learned(job)
+    about = getattr(made, "header", None)
+    resolved = {
+        **job.model_dump(mode="json"),
+        "refocal": refocal.__version__,
+        "restored_by": type(made).__name__,
+        "model_sha256": about.tensors_sha256 if isinstance(about, header.ModelHeader) else None,
+    }
+    return Prepared(made, job.gate.make("gates"), resolved)
+
+
+def run_job(
+    inputs: Sequence[Path],
+    out: Path,
+    job: Job,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    overwrite: bool = False,
+    restorer: Restorer | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a job over files and folders into `out`; what an earlier run of the same job settled is not done again.
+
+    Parameters
+    ----------
+    inputs
+        Image files and folders; opened read-only.
+    out
+        Receives the same relative names, `log.jsonl` and `retake.csv`.
+    shard
+        (i, n): do only each n-th file from the i-th on.
+    overwrite
+        Do everything again where `out` holds the work of another job, instead of refusing.
+    restorer
+        Stands in for the job's own.
+
+    Raises
+    ------
+    UsageError
+        For anything that is wrong with the request as a whole, before any tile is touched.
+    """
+    check_output(inputs, out)
+    source = TileSource(inputs, contrast=Contrast(*job.contrast) if job.contrast else None, shard=shard)
+    prepared = prepare(job, restorer)
+    if source.contrast is None:
+        source.contrast = estimate_contrast(source)
+    contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
+    resolved = {**prepared.resolved, "contrast": contrast}
+    _refuse_other_job(out / LOG, resolved, overwrite)
+    with Log(out / LOG) as log:
+        digest = log.start(resolved, shard=list(shard), tiles=len(source))
+        sink = TileSink(out, source, carry=job.carry, done=done(out / LOG, digest), job_sha256=digest)
+        summary = run(
+            source,
+            prepared.restorer,
+            sink,
+            gate=prepared.gate,
+            log=log,
+            batch=job.batch,
+            progress=None if progress is None else lambda event: progress(event, len(source)),
+        )
+        log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
+    write_retakes(out / LOG, out / RETAKES)
+    return summary
+
+
+def _refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) -> None:
+    jobs = [event for event in read_log(log) if event["event"] == "job"]
+    if overwrite or not jobs or jobs[-1]["job_sha256"] == job_sha256(resolved):
+        return
+    before = jobs[-1]["job"]
+    changed = [f"{k}: {before.get(k)} -> {v}" for k, v in resolved.items() if before.get(k) != v]
+    raise UsageError(
+        f"{log.parent} holds the work of another job ({'; '.join(changed)}); choose another output or pass --overwrite"
+    )
