@@ -8,11 +8,13 @@ areas add the same to all D and drop out. What is left is the scaling exponent
 
 which is 2 where the image is smooth on the scale l (blurred) and below 1 where it is sharp tissue.
 
-A plane of brightness g.r adds (l g.d)^2 / 2, which is taken off.
+It is measured in blocks. A plane of brightness g.r adds (l g.d)^2 / 2, which is taken off each block, and blocks that
+are more of a step than of anything else (the edge of a filled or missing area) are left out.
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -23,7 +25,8 @@ from refocal.values import Counts
 X, Y, DOWN, UP = (1, 0), (0, 1), (1, 1), (1, -1)
 Key = tuple[tuple[int, int], int]
 
-LAGS = {Y: (1, 2, 4, 8, 16, 32), X: (2, 4, 8, 16), DOWN: (2, 4, 8), UP: (2, 4, 8)}
+_LAGS = {Y: (1, 2, 4, 8, 16, 32), X: (2, 4, 8, 16), DOWN: (2, 4, 8), UP: (2, 4, 8)}
+KEYS: tuple[Key, ...] = tuple((direction, lag) for direction, lags in _LAGS.items() for lag in lags)
 """Lag 1 is measured along y alone: in a scanning microscope noise is correlated along the fast axis x."""
 
 _NATIVE = (np.uint8, np.uint16, np.int16, np.float32)
@@ -58,30 +61,33 @@ class Structure:
 
 
 def structure(image: Counts) -> Structure:
-    """Measure the structure function of a (y, x) image in four directions, after taking off a plane."""
+    """Measure the structure function of a (y, x) image in four directions, block by block, planes taken off."""
     image = _plain(image)
-    height, width = image.shape
-    slope = {X: _slope(image.T), Y: _slope(image)}
-    slope |= {DOWN: slope[X] + slope[Y], UP: slope[X] - slope[Y]}
-    values = {}
-    for (dx, dy), lags in LAGS.items():
-        for lag in lags:
-            x, y = lag * dx, lag * dy
-            if height <= 2 * abs(y) or width <= 2 * abs(x):
-                continue
-            here = image[max(0, -y) : height - max(0, y), : width - x]
-            there = image[max(0, y) : height - max(0, -y), x:]
-            square = cv2.norm(here, there, cv2.NORM_L2SQR) / here.size
-            values[(dx, dy), lag] = (square - (lag * slope[dx, dy]) ** 2) / 2
-    return Structure(values)
+    blocks = _blocks(image)
+    keys = [key for key in KEYS if _fits(key, min(b.shape[0] for b in blocks), min(b.shape[1] for b in blocks))]
+    slopes = np.array([[_slope(block.T), _slope(block)] for block in blocks])
+    values = np.array([[_half_square(block, key) for key in keys] for block in blocks])
+    steps = np.array([[key[1] * step for step in key[0]] for key in keys])
+    values -= (slopes @ steps.T) ** 2 / 2
+    rise = np.abs(slopes * [blocks[0].shape[1], blocks[0].shape[0]]).max(1)
+    smooth = rise <= 1.5 * np.sqrt(np.maximum(values.max(1), 0))
+    values = values[smooth] if smooth.any() else values
+    return Structure(dict(zip(keys, values.mean(0).tolist(), strict=True)))
 
 
 def clipped(image: Counts) -> float:
-    """Return the share of pixels at the lower or upper limit of an integer dtype, whichever is larger."""
+    """Return the share of pixels at the lower or upper limit of an integer dtype, whichever is larger.
+
+    Blocks that lie wholly at a limit are filling around an image, and do not count.
+    """
     if image.dtype.kind not in "ui":
         return 0.0
-    limits = np.iinfo(image.dtype)
-    return max(np.count_nonzero(image == limit) for limit in (limits.min, limits.max)) / image.size
+    shares = []
+    for limit in (np.iinfo(image.dtype).min, np.iinfo(image.dtype).max):
+        at_limit = [(int(np.count_nonzero(block == limit)), block.size) for block in _blocks(image)]
+        image_part = [(count, size) for count, size in at_limit if count < size] or [(0, 1)]
+        shares.append(sum(count for count, _ in image_part) / sum(size for _, size in image_part))
+    return max(shares)
 
 
 def _plain(image: Counts) -> Counts:
@@ -89,6 +95,31 @@ def _plain(image: Counts) -> Counts:
     dtype = image.dtype.newbyteorder("=")
     plain = image.astype(dtype if dtype in _NATIVE else np.float32, copy=False)
     return plain if plain.strides[1] == plain.itemsize and plain.strides[0] > 0 else np.ascontiguousarray(plain)
+
+
+def _blocks(image: Counts) -> list[Counts]:
+    rows, columns = (_cuts(side) for side in image.shape)
+    return [image[top:bottom, left:right] for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
+
+
+def _cuts(side: int) -> list[int]:
+    """Return where a side is cut: into 1, 2, 4 or 8 equal parts of at least 128 px."""
+    parts = max(n for n in (1, 2, 4, 8) if n == 1 or side >= 128 * n)
+    return [side * i // parts for i in range(parts + 1)]
+
+
+def _fits(key: Key, height: int, width: int) -> bool:
+    (dx, dy), lag = key
+    return height > 2 * lag * abs(dy) and width > 2 * lag * abs(dx)
+
+
+def _half_square(block: Counts, key: Key) -> float:
+    """Return half the mean squared difference of pixels one step apart, counts^2."""
+    x, y = (key[1] * step for step in key[0])
+    height, width = block.shape
+    here = block[max(0, -y) : height - max(0, y), : width - x]
+    there = block[max(0, y) : height - max(0, -y), x:]
+    return float(cv2.norm(here, there, cv2.NORM_L2SQR)) / (2 * here.size)
 
 
 def _slope(image: Counts) -> float:
