@@ -133,13 +133,7 @@ def run(
             waiting.extend(reader.ready(wait=not waiting))
             if not waiting:
                 break
-            for _ in range(len(waiting)):
-                if waiting[0].to_restore:
-                    waiting.rotate(-1)
-                else:
-                    tally.add(_settle(waiting.popleft(), sink, clock))
-                    reader.release()
-            for event in _restore(_group(waiting, batch), restorer, sink, clock):
+            for event in _work(waiting, batch, restorer, sink, clock):
                 tally.add(event)
                 reader.release()
     return Summary(tally.counts, tuple(tally.failed), tally.pixels, clock() - start)
@@ -178,6 +172,18 @@ def _see(block: Block, source: Source, sink: Sink, gate: Gate | None, clock: Cal
         return _Seen(block, clock() - start, decision="unreadable", error=_line(error))
     except BaseException as error:
         return _Seen(block, clock() - start, decision="failed", error=_line(error))
+
+
+def _work(
+    waiting: deque[_Seen], batch: int, restorer: Restorer, sink: Sink, clock: Callable[[], float]
+) -> Iterator[Event]:
+    """Settle everything that needs no restoring, then restore one group."""
+    for _ in range(len(waiting)):
+        if waiting[0].to_restore:
+            waiting.rotate(-1)
+        else:
+            yield _settle(waiting.popleft(), sink, clock)
+    yield from _restore(_group(waiting, batch), restorer, sink, clock)
 
 
 def _group(waiting: deque[_Seen], batch: int) -> deque[_Seen]:

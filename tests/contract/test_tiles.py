@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+
 from refocal import engine
 from refocal.errors import UnreadableError, UnsupportedError, UsageError, WriteError
 from refocal.finding import find_images, natural
@@ -62,6 +63,12 @@ def tree(folder):
 
 def outputs(out):
     return {name: digest for name, digest in tree(out).items() if not name.startswith(SCRATCH) and name != "log.jsonl"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Waiting for the disk is most of the time here, and proves nothing."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture
