@@ -57,7 +57,7 @@ def test_gaussian_and_disc_have_the_width_that_was_asked_for(width):
 
 
 @given(st.floats(0, 8), st.booleans(), st.floats(0.5, 100), st.floats(0.5, 30), st.floats(1, 30))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_every_wave_is_a_kernel(width, under, pixel_nm, energy_kv, alpha_mrad):
     signed = -width if under else width
     kernel = _psf.wave(signed, 0.3, 20, pixel_nm=pixel_nm, energy_kv=energy_kv, alpha_mrad=alpha_mrad)

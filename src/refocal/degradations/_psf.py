@@ -32,13 +32,20 @@ def gaussian(covariance: NDArray[np.float64], radius: int | None = None) -> Kern
 def disc(sigma_px: float, edge_px: float = 0.5) -> Kernel:
     """Return a uniform disc whose edge is softened by the source, a Gaussian of `edge_px`, `sigma_px` wide in all.
 
-    Its radius is 2 sqrt(sigma^2 - edge^2 - 1/12), the twelfth being the pixel's own; where that is below half a
-    pixel the disc cannot be told from a Gaussian, which is returned.
+    The edge takes its part of the width; where less than a radius of one pixel is left, the disc cannot be told from
+    a Gaussian, which is returned.
     """
-    radius = 2 * np.sqrt(max(sigma_px**2 - edge_px**2 - 1 / 12, 0.0))
-    if radius < 0.5:
+    squared = 4 * (sigma_px**2 - edge_px**2)
+    if squared < 1:
         return gaussian(np.eye(2) * sigma_px**2)
-    oversampling = 5
+    # Pixels add up to 1/12 px^2 of their own, less for small discs: measure it and take it out.
+    for _ in range(2):
+        squared += 4 * (sigma_px**2 - width(_soft_disc(float(np.sqrt(squared)), edge_px)) ** 2)
+    return _soft_disc(float(np.sqrt(squared)), edge_px)
+
+
+def _soft_disc(radius: float, edge_px: float) -> Kernel:
+    oversampling = 9
     r = int(np.ceil(radius + 3 * edge_px)) + 1
     axis = np.arange(-(r + 0.5) + 0.5 / oversampling, r + 0.5, 1 / oversampling)
     inside = (axis[:, None] ** 2 + axis[None, :] ** 2 <= radius**2).astype(float)
@@ -75,8 +82,8 @@ def wave(
     spherical_nm = spherical_mm * 1e6
     lens_px = (spherical_nm * alpha**3 + 1.5 * spread_nm * alpha) / pixel_nm
     reach_px = 4 * (abs(sigma_px) + abs(astigmatism_px)) + abs(coma_px) + lens_px + 6
-    # Beyond 2048 samples diffraction is far below a pixel: a smaller pixel gives the same kernel and saves the work.
-    pixel_nm = min(pixel_nm, 1024 * wavelength / (2.2 * alpha) / reach_px)
+    # Beyond 1024 samples diffraction is far below a pixel: a smaller pixel gives the same kernel and saves the work.
+    pixel_nm = min(pixel_nm, 512 * wavelength / (2.2 * alpha) / reach_px)
     spacing = min(pixel_nm / 2, wavelength / (2.2 * alpha))
     n = int(fft.next_fast_len(int(2 * reach_px * pixel_nm / spacing) + 16))
     theta = np.fft.fftfreq(n, spacing) * wavelength

@@ -30,15 +30,13 @@ class Bandwidth:
         """Filter every row of every frame."""
         a = draw(self.memory, rng)
         pixels = example.frames.counts
-        width = pixels.shape[2]
-        # What lies this far back counts less than a thousandth; beyond the border the row is mirrored.
-        pad = int(np.ceil(np.log(1e-3) / np.log(a))) + 1 if a > 0 else 0
-        padded = np.pad(pixels, [(0, 0), (0, 0), (pad, pad)], mode="symmetric")
-        n = fft.next_fast_len(padded.shape[2], real=True)
+        # A row and its mirror image make a circle without a jump, on which the filter is exact.
+        circle = np.concatenate([pixels, pixels[..., ::-1]], axis=2)
+        n = circle.shape[2]
         omega = 2 * np.pi * fft.rfftfreq(n)
         response = (1 - a) / (1 - a * np.exp(-1j * omega))
         if not self.delayed:
             response *= np.exp(1j * omega * a / (1 - a))
-        seen = fft.irfft(fft.rfft(padded, n) * response.astype(np.complex64), n)[..., pad : pad + width]
+        seen = fft.irfft(fft.rfft(circle) * response.astype(np.complex64), n)[..., : n // 2]
         noise = float(example.hints.get("noise", 0.0)) * float(np.sqrt((1 - a) / (1 + a)))
         return with_pixels(example, seen, noise=noise, memory=a)

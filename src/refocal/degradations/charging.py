@@ -17,8 +17,8 @@ class Charging:
     """Add c (structure * h), h the one-sided decay along x of `decay_px`, structure = image - its surroundings.
 
     `amplitude` is the trail, in grey levels of 255, behind a wide object that is half of the full contrast above its
-    surroundings; bright or dark is drawn where `sign` is 0. `deflection_px` is how far the beam is bent where the trail's slope
-    is steepest. The hint `halo` is what was added, (frame, y, x) in contrast units.
+    surroundings; bright or dark is drawn where `sign` is 0. `deflection_px` is how far the beam is bent where the
+    trail's slope is steepest. The hint `halo` is what was added, (frame, y, x) in contrast units.
     """
 
     amplitude: Range = (0.0, 20.0)

@@ -36,7 +36,7 @@ class Motion:
     def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
         """Blur every frame, each by its own path."""
         frames = example.frames
-        kernels = [_histogram(self._path(rng)) for _ in range(frames.counts.shape[0])]
+        kernels = _histograms([self._path(rng) for _ in range(frames.counts.shape[0])])
         pixels = np.stack([_psf.convolve(image, k) for image, k in zip(frames.counts, kernels, strict=True)])
         told = _psf.blurred(example, kernels[frames.target], _psf.width(kernels[frames.target])).hints
         return with_pixels(example, pixels, **{**told, "kernels": kernels})
@@ -53,14 +53,14 @@ class Motion:
         return centred
 
 
-def _histogram(path: NDArray[np.float64]) -> _psf.Kernel:
-    """Return the path's kernel, each position split between its four neighbours."""
-    r = int(np.floor(np.abs(path).max())) + 1
-    kernel = np.zeros((2 * r + 1, 2 * r + 1))
-    low = np.floor(path).astype(int)
-    rest = path - low
-    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        weight = np.abs(1 - dx - rest[0]) * np.abs(1 - dy - rest[1])
-        np.add.at(kernel, (low[1] + dy + r, low[0] + dx + r), weight)
-    kernel /= kernel.sum()
-    return kernel
+def _histograms(paths: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the (frame, y, x) kernels of the paths, each position split between its four neighbours."""
+    r = int(np.floor(max(np.abs(p).max() for p in paths))) + 1
+    kernels = np.zeros((len(paths), 2 * r + 1, 2 * r + 1))
+    for path, kernel in zip(paths, kernels, strict=True):
+        low = np.floor(path).astype(int)
+        rest = path - low
+        for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            weight = np.abs(1 - dx - rest[0]) * np.abs(1 - dy - rest[1])
+            np.add.at(kernel, (low[1] + dy + r, low[0] + dx + r), weight / path.shape[1])
+    return kernels

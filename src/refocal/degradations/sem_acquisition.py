@@ -71,10 +71,12 @@ class SemAcquisition:
             {"kind": "astigmatism", "defocus_px": [0.9 * a, 0.9 * b], "astigmatism_px": [0.0, 0.4 * high]}
             for a, b in signed
         ]
-        uneven = [
-            {"kind": "field_defocus", "defocus_px": span, "tilt_px": [0.0, 0.5 * high], "astigmatism_px": 0.1 * high}
-            for span in signed
-        ]
+        field = {
+            "tilt_px": [0.0, 0.5 * high],
+            "curvature_px": [-0.1 * high, 0.1 * high],
+            "astigmatism_px": [0.0, 0.15 * high],
+        }
+        uneven = [{"kind": "field_defocus", "defocus_px": span, **field} for span in signed]
         return {
             "choice": [
                 {"kind": "defocus", "profile": "mixed", "sigma_px": [low, near]},
