@@ -93,7 +93,7 @@ def run(
     Parameters
     ----------
     source
-        Finite or endless. It is iterated in a thread of its own, and read in others.
+        Finite or endless. Iterated in a thread of its own, read in others.
     restorer
         Called in the calling thread with one to `batch` frames of one shape and dtype.
     sink
@@ -108,11 +108,6 @@ def run(
         Called with each event after it was logged, and with `decision: "skipped"` for blocks that the sink has.
     clock
         Tells seconds.
-
-    Returns
-    -------
-    Summary
-        Counts per decision, keys that failed, pixels and seconds.
 
     Raises
     ------
