@@ -1,6 +1,7 @@
 """Files as source and sink: names, bytes, resume, and what is refused before anything is done."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,26 @@ def test_shards_partition_and_keep_stacks_together(raw):
     source = TileSource([raw])
     assert len(source) == 4
     assert len(list(source)) == len(source) == 6
+
+
+def test_concurrent_shards_write_the_tree_of_one_run(raw, tmp_path):
+    one, many = tmp_path / "one", tmp_path / "many"
+    go([raw], one, gate=dark_is_kept)
+    check_output([raw], many)
+
+    def shard(index):
+        source = TileSource([raw], shard=(index, 3))
+        with Log(many / "log.jsonl") as log:
+            job = log.start(JOB, shard=index)
+            sink = TileSink(many, source, done=done(log.path, job), job_sha256=job)
+            return engine.run(source, Invert(), sink, gate=dark_is_kept, log=log)
+
+    with ThreadPoolExecutor(3) as pool:
+        summaries = list(pool.map(shard, range(3)))
+    assert sum(sum(s.counts.values()) for s in summaries) == 6
+    assert outputs(many) == outputs(one)
+    resumed = go([raw], many, gate=dark_is_kept)
+    assert resumed.counts["skipped"] == 6
 
 
 def test_contrast_is_one_for_the_run(tmp_path, rng):
