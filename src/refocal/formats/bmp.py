@@ -26,6 +26,7 @@ __all__ = ["Bmp"]
 _FIXED = struct.Struct("<2sIHHIIiiHHIIiiII")
 _RAMP = np.arange(256, dtype=np.uint8)
 _MOST_PER_METRE = 2**31 - 1
+_KINDS = {(1, 0), (4, 0), (8, 0), (16, 0), (24, 0), (32, 0), (8, 1), (4, 2), (16, 3), (32, 3)}
 _HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 
 
@@ -123,8 +124,11 @@ class BmpImage(Reader):
             width, height = struct.unpack_from("<HH", head, 18)
         else:
             width, height = header.width, abs(header.height)
-        if width < 1 or height < 1:
-            raise UnreadableError(f"{self.path}: the header says {width} x {height} pixels; it is damaged")
+        if width < 1 or height < 1 or (header.size > 12 and (header.bits, header.compression) not in _KINDS):
+            raise UnreadableError(
+                f"{self.path}: the header says {width} x {height} pixels of {header.bits} bits, "
+                f"compression {header.compression}; expected 8 bits, 0; it is damaged or no plain BMP"
+            )
         nm = None
         if header.plain:
             needed = header.offset + header.stride * (height - 1) + width

@@ -27,7 +27,9 @@ __all__ = ["Png"]
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _KEPT = frozenset({b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf", b"gAMA", b"sCAL", b"oFFs"})
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_LEVEL = 1  # micrographs are noise: level 6 makes them 0.3 % smaller and takes a quarter longer
+# Micrographs are noise, in which searching for repeated strings finds nothing: run lengths and one fixed filter write
+# an 8.6-Mpx tile in 65 ms instead of 239, and 2 % (noisy) to 11 % (restored) smaller.
+_ENCODING = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.AVG}
 _BEST_DEFLATE = 1032
 
 
@@ -55,7 +57,7 @@ class Png:
         """Write one uint8 or uint16 page with its pixel size, and the comments of `source`."""
         with part(path) as unfinished:
             page = only_page(path, pages, like, ("uint8", "uint16"))
-            encoded = imagecodecs.png_encode(np.ascontiguousarray(page), level=_LEVEL)
+            encoded = imagecodecs.png_encode(np.ascontiguousarray(page), **_ENCODING)
             after_header = len(_MAGIC) + 25
             with open(unfinished, "wb") as file:
                 file.write(encoded[:after_header])
