@@ -1,6 +1,8 @@
 """Files as source and sink: names, bytes, resume, and what is refused before anything is done."""
 
 import hashlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -152,6 +154,47 @@ def test_killed_run_resumes_to_the_same_tree(raw, tmp_path, kill_at):
     assert resumed.failed == ()
     if kill_at < 4:
         assert outputs(out) == outputs(reference)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from refocal import engine
+from refocal.log import Log
+from refocal.tiles import TileSink, TileSource, check_output
+from refocal.values import Reach, Restored
+
+raw, out, at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+replace, calls = os.replace, []
+
+def dying(*args):
+    calls.append(args)
+    if len(calls) == at:
+        os.kill(os.getpid(), signal.SIGKILL)  # the output is whole, but still has its .part name
+    replace(*args)
+
+os.replace = dying
+check_output([raw], out)
+source = TileSource([raw])
+with Log(out / "log.jsonl") as log:
+    job = log.start({"model": "invert"})
+    sink = TileSink(out, source, job_sha256=job)
+    engine.run(source, lambda batch: [Restored(255 - f.image) for f in batch], sink, log=log, batch=1)
+"""
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_killed_process_leaves_no_half_file_and_loses_one_block(raw, tmp_path, at):
+    out, reference = tmp_path / "out", tmp_path / "reference"
+    go([raw], reference)
+    killed = subprocess.run([sys.executable, "-c", KILLED, raw, out, str(at)], check=False)
+    assert killed.returncode == -9
+    settled = sum(e["event"] == "tile" for e in read_log(out / "log.jsonl"))
+    rest = Invert()
+    assert go([raw], out, restorer=rest).failed == ()
+    assert rest.seen == 6 - settled
+    assert outputs(out) == outputs(reference)
+    assert not list(out.rglob("*.part"))
 
 
 def test_stack_that_was_written_but_not_logged_loses_one_page(raw, tmp_path):
