@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Small arrays gain nothing from threads, and several test workers would fight for the cores. Before any import.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 

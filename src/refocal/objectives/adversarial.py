@@ -4,6 +4,7 @@ The paper prints no weights and a critic-form equation 4 without a constraint; t
 family and its successor use.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -127,7 +128,8 @@ class Adversarial(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the critic's optimiser, so that a resumed run equals the uninterrupted one."""
-        return self.optimiser.state_dict()
+        # A copy: optimisers share the tensors of a state that they load.
+        return copy.deepcopy(self.optimiser.state_dict())
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the critic's optimiser."""

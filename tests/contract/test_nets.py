@@ -1,0 +1,184 @@
+"""What every net promises, and the counts that the papers print."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from refocal import families
+from refocal.nets.gran import GraphAttention
+
+SMALL = {
+    "gran": {"width": 8, "blocks": 3},
+    "edsr": {"width": 8, "blocks": 2},
+    "rdn": {"width": 8, "growth": 4, "blocks": 2, "layers": 2},
+}
+NETS = families.names("nets")
+
+
+def small(kind: str, **more: object) -> nn.Module:
+    torch.manual_seed(0)
+    net = families.make("nets", kind, **{"channels": 1, **SMALL.get(kind, {}), **more})
+    # Zero-initialised last layers would hide what reaches the output.
+    for parameter in net.parameters():
+        if not parameter.detach().any():
+            nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
+def macs(net: nn.Module, transposed_on_output: bool = False) -> int:
+    """Count multiply-accumulates of convolution weights at 400x400, without biases and matrix products."""
+    total = 0
+
+    def add(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        place = inputs[0] if isinstance(layer, nn.ConvTranspose2d) and not transposed_on_output else output
+        total += layer.weight.numel() * place.shape[2] * place.shape[3]
+
+    hooks = [m.register_forward_hook(add) for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    with torch.no_grad():
+        net(torch.rand(1, 3, 20, 20))
+    for hook in hooks:
+        hook.remove()
+    return total * 400
+
+
+def meta(kind: str, **options: object) -> nn.Module:
+    with torch.device("meta"):
+        return families.make("nets", kind, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "parameters"),
+    [
+        ("gran", {}, 3_195_779),
+        ("gran", {"channels": 1}, 3_193_473),
+        ("gran", {"up": "nearest", "hr_blocks": 1}, 3_195_971),
+        ("gran", {"up": "pixelshuffle", "hr_blocks": 1, "blocks": 38}, 3_195_971),
+        ("gran", {"hr_blocks": 1, "blocks": 38}, 3_195_779),
+        ("edsr", {}, 38_369_283),
+        ("edsr", {"width": 64, "blocks": 16, "residual_scale": 1.0}, 1_222_147),
+        ("rdn", {}, 21_975_683),
+    ],
+)
+def test_parameters_to_the_digit(kind: str, options: dict, parameters: int) -> None:
+    assert sum(p.numel() for p in meta(kind, **options).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "naive", "giga"),
+    [
+        ("gran", {}, False, "128.02"),
+        ("gran", {}, True, "145.72"),
+        ("gran", {"up": "nearest", "hr_blocks": 1}, False, "145.72"),
+        ("gran", {"up": "pixelshuffle", "hr_blocks": 1, "blocks": 38}, False, "145.72"),
+        ("edsr", {}, False, "6136.38"),
+        ("rdn", {}, False, "3514.59"),
+    ],
+)
+def test_multiply_accumulates_at_400_squared(kind: str, options: dict, naive: bool, giga: str) -> None:
+    net = families.make("nets", kind, **options)
+    total = macs(net, transposed_on_output=naive)
+    if kind == "rdn":
+        # The 1x1 fusion of all blocks is applied slice by slice, past the hooks of its layer.
+        total += net.fuse.weight.numel() * 400 * 400
+    if kind == "gran":
+        # Theta and W_r are merged into one small matrix and never run as layers; the paper counts them.
+        total += 2 * 64 * 64 * 200 * 200
+    assert f"{total / 1e9:.2f}" == giga
+
+
+@pytest.mark.parametrize("kind", NETS)
+class TestEveryNet:
+    def test_declares_arguments_that_json_can_hold(self, kind: str) -> None:
+        options = {"channels": 1, **SMALL.get(kind, {})}
+        assert json.loads(json.dumps(options)) == options
+        assert families.make("nets", kind, **options).reach.multiple >= 1
+
+    def test_keeps_the_size_for_every_multiple(self, kind: str) -> None:
+        net = small(kind)
+        m = net.reach.multiple
+        for height, width in ((2, 3), (8, 5), (13, 16)):
+            assert net(torch.rand(1, 1, height * m, width * m)).shape == (1, 1, height * m, width * m)
+
+    def test_batch_equals_singles(self, kind: str) -> None:
+        net, images = small(kind), torch.rand(3, 1, 24, 32)
+        with torch.no_grad():
+            together, alone = net(images), torch.cat([net(i[None]) for i in images])
+        assert torch.allclose(together, alone, atol=1e-5)
+
+    def test_gradients_stay_inside_the_declared_halo(self, kind: str) -> None:
+        """A pixel's output must not depend on anything further away, and the halo must not be far too generous."""
+        net = small(kind)
+        halo = net.reach.halo
+        edge = 2 * (halo + 8)
+        image = torch.rand(1, 1, edge, edge, requires_grad=True)
+        output = net.finish(image, torch.rand(1, 8, 8)) if net.reach.context else net(image)
+        y = x = edge // 2
+        output[0, 0, y, x].backward()
+        rows, columns = torch.nonzero(image.grad[0, 0], as_tuple=True)
+        reached = int(torch.cat(((rows - y).abs(), (columns - x).abs())).max())
+        assert reached <= halo
+        assert reached >= halo / 2
+
+    def test_every_parameter_learns(self, kind: str) -> None:
+        net = small(kind)
+        net(torch.rand(1, 1, 32, 32)).square().mean().backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+class TestGraphAttention:
+    def test_linear_order_equals_the_quadratic_one(self) -> None:
+        torch.manual_seed(1)
+        block, v = GraphAttention(6).double(), torch.rand(2, 6, 7, 9, dtype=torch.float64)
+        nn.init.normal_(block.out.weight)
+        nn.init.normal_(block.out.bias)
+        theta, phi, g = (f(v).flatten(2) for f in (block.theta, block.phi, block.g))
+        relation = theta.transpose(1, 2) @ phi
+        y = (relation @ g.transpose(1, 2)).transpose(1, 2) / 63
+        literal = torch.sigmoid(block.out(y.view_as(v))) * v + v
+        # The module computes in float32 by its contract; give it doubles to see the algebra alone.
+        block.float()
+        assert torch.allclose(block(v.float()).double(), literal, rtol=1e-4, atol=1e-5)
+
+    def test_gate_starts_at_one_half(self) -> None:
+        v = torch.rand(1, 4, 8, 8)
+        assert torch.allclose(GraphAttention(4)(v), 1.5 * v)
+
+    def test_context_does_not_grow_with_the_image(self) -> None:
+        block, v = GraphAttention(8), torch.randn(1, 8, 24, 24)
+        assert torch.allclose(block.context(v), block.context(v.repeat(1, 1, 4, 4)), atol=1e-5)
+
+    def test_contexts_of_parts_add_up(self) -> None:
+        block, v = GraphAttention(8), torch.randn(1, 8, 20, 30)
+        share = torch.full((1, 1, 20, 30), 1 / 600)
+        parts = block.context(v[..., :12], share[..., :12]) + block.context(v[..., 12:], share[..., 12:])
+        assert torch.allclose(parts, block.context(v), atol=1e-6)
+
+    def test_half_precision_does_not_touch_the_sums(self) -> None:
+        block, v = GraphAttention(8), torch.randn(1, 8, 40, 40)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert block.context(v.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("position", ["low", "middle", "high"])
+def test_attention_stands_where_it_is_asked_for(position: str) -> None:
+    net = families.make("nets", "gran", width=4, blocks=6, position=position)
+    assert (len(net.trunk), len(net.rest)) == {"low": (1, 5), "middle": (3, 3), "high": (6, 0)}[position]
+
+
+def test_a_short_trunk_grows_into_a_long_one_without_changing_its_output() -> None:
+    from refocal.train import adopt
+
+    short, image = small("gran", zero_init=True), torch.rand(1, 1, 16, 16)
+    long = families.make("nets", "gran", channels=1, width=8, blocks=7, zero_init=True).eval()
+    adopt(long, short.state_dict())
+    assert torch.allclose(long(image), short(image), atol=1e-6)
+
+
+def test_net_with_image_residual_starts_as_the_identity() -> None:
+    image = torch.rand(1, 1, 16, 16)
+    for kind in ("gran", "edsr", "rdn"):
+        net = families.make("nets", kind, **{"channels": 1, **SMALL[kind], "image_residual": True})
+        assert torch.equal(net(image), image)
