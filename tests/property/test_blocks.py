@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refocal.blocks import Box, plan
+
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -15,6 +17,7 @@ def plans(draw):
     return tuple(tuple(draw(st.lists(st.integers(low, edge), min_size=axes, max_size=axes))) for low in (0, 1, 0))
 
 
+@quick
 @given(plans())
 def test_write_boxes_tile_exactly_and_keys_are_unique(args):
     shape, size, halo = args
@@ -27,6 +30,7 @@ def test_write_boxes_tile_exactly_and_keys_are_unique(args):
     assert len({b.key for b in blocks}) == len(blocks)
 
 
+@quick
 @given(plans())
 def test_read_boxes_hold_all_of_the_halo_that_exists(args):
     shape, size, halo = args
