@@ -37,6 +37,8 @@ class Structure:
     """Structure function of one image, counts^2; absent where the image is not more than twice the lag wide."""
 
     values: dict[Key, float]
+    shading: float = math.nan
+    """Exponent at lag 8 along y before planes are taken off; 2 for shading, with or without noise."""
 
     def rise(self, direction: tuple[int, int], near: int, far: int) -> float:
         """Return D(far) - D(near) along a direction, NaN where one of them is absent."""
@@ -66,13 +68,19 @@ def structure(image: Counts) -> Structure:
     blocks = _blocks(image)
     keys = [key for key in KEYS if _fits(key, min(b.shape[0] for b in blocks), min(b.shape[1] for b in blocks))]
     slopes = np.array([[_slope(block.T), _slope(block)] for block in blocks])
-    values = np.array([[_half_square(block, key) for key in keys] for block in blocks])
+    raw = np.array([[_half_square(block, key) for key in keys] for block in blocks])
     steps = np.array([[key[1] * step for step in key[0]] for key in keys])
-    values -= (slopes @ steps.T) ** 2 / 2
+    values = raw - (slopes @ steps.T) ** 2 / 2
+    values[values < 1e-6 * raw] = 0.0  # rounding of a plane
+    # A step across a block rises by 4 to 6 times the root of D(8), tissue by 1 to 3 times.
+    eight = values[:, [i for i, key in enumerate(keys) if key in ((X, 8), (Y, 8))]].max(1)
     rise = np.abs(slopes * [blocks[0].shape[1], blocks[0].shape[0]]).max(1)
-    smooth = rise <= 1.5 * np.sqrt(np.maximum(values.max(1), 0))
-    values = values[smooth] if smooth.any() else values
-    return Structure(dict(zip(keys, values.mean(0).tolist(), strict=True)))
+    smooth = rise <= 3 * np.sqrt(np.maximum(eight, 0))
+    telling = eight > 0.1 * eight.max()
+    # Where that would take most of what there is to measure, it is no edge but the image itself.
+    used = smooth if 2 * np.count_nonzero(telling & smooth) >= np.count_nonzero(telling) else np.ones_like(smooth)
+    means, shaded = (dict(zip(keys, v[used].mean(0).tolist(), strict=True)) for v in (values, raw))
+    return Structure(means, Structure(shaded).exponent(8, Y))
 
 
 def clipped(image: Counts) -> float:

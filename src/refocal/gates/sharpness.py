@@ -112,13 +112,13 @@ class Sharpness:
         """Return why there is nothing to grade, or an empty string."""
         rise = found.rise(Y, 1, 8)
         if not any(found.values.values()):
-            return "constant"
+            return "constant, or a plain gradient"
         if not rise > max(floor, self.content * noise**2):
             return f"no content: {max(0.0, rise):.3g} counts² of structure under noise {noise:.3g}"
         if integer and rise < 1:
             return f"no content: {rise:.3g} counts² of structure, less than one count"
         # Tissue blurred by 25 px has an exponent of 1.9 at lag 8; above that it is shading, not blur.
-        if found.exponent(8, Y, floor=floor) > 1.9:
+        if found.shading > 1.9:
             return "no content: nothing but smooth shading"
         return ""
 
