@@ -11,6 +11,7 @@ whole image takes share = 1 / nodes and context = 0; tiles first take their core
 gathered contexts are added; then each tile takes share = 0 and that sum.
 """
 
+import copy
 import hashlib
 import logging
 import warnings
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from refocal import weights
 from refocal.header import ModelHeader, ReachHeader
+from refocal.nets._folded import fold
 from refocal.values import Reach
 
 # Smaller tensors (shapes, scalars) stay as they are.
@@ -52,7 +54,7 @@ def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
     path
         NAME.onnx.
     """
-    model = _graph(net, header.channels, header.reach.value)
+    model = _graph(weights.round_to(copy.deepcopy(net)), header.channels, header.reach.value)
     _store_as_half(model)
     _strip(model)
     model.producer_name, model.producer_version = "refocal", header.refocal
@@ -96,7 +98,8 @@ def _graph(net: nn.Module, channels: int, reach: Reach) -> onnx.ModelProto:
             context = torch.zeros_like(net.gather(image))  # type: ignore[operator]
         inputs = (image, torch.full((1, 1, *cells), 1 / (cells[0] * cells[1])), context)
         shapes += [{2: y, 3: x}, {}]
-        module, names, results = _Both(net), ["image", "share", "context"], ["restored", "gathered"]
+        module = fold(net) or _Both(net)
+        names, results = ["image", "share", "context"], ["restored", "gathered"]
     was = net.training
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -112,13 +115,16 @@ def _graph(net: nn.Module, channels: int, reach: Reach) -> onnx.ModelProto:
 
 
 def _store_as_half(model: onnx.ModelProto) -> None:
-    """Store large float32 constants as float16 with a cast behind them; runtimes fold it when they load the file."""
+    """Store large constants that float16 can hold as such, with a cast behind them that runtimes fold on loading."""
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= 4 * _STORE_AS_HALF:
             name = tensor.name
-            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name + ".half")
-            tensor.CopyFrom(half)
+            exact = numpy_helper.to_array(tensor)
+            half = exact.astype("float16")
+            if (half != exact).any():  # a merged layer's kernel, which the export made in float32
+                continue
+            tensor.CopyFrom(numpy_helper.from_array(half, name + ".half"))
             casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]

@@ -21,6 +21,7 @@ from refocal.values import Contrast, Counts, Frames, Pixels, Reach, Restored
 
 WHOLE_PX = 4 << 20
 TILE_PX = 1536
+_SMALLEST = 16
 
 
 class Graph(Protocol):
@@ -97,7 +98,8 @@ def restore(batch: Sequence[Frames], graph: Graph, reach: Reach, tiling: Tiling)
 
 def _image(counts: Counts, contrast: Contrast, graph: Graph, reach: Reach, tiling: Tiling) -> Counts:
     height, width = counts.shape
-    padded = np.pad(counts, [(0, -n % reach.multiple) for n in counts.shape], mode="reflect")
+    padded = np.pad(counts, [(0, max(_SMALLEST - n, 0)) for n in counts.shape], mode="reflect")
+    padded = np.pad(padded, [(0, -n % reach.multiple) for n in padded.shape], mode="reflect")
     if padded.size <= tiling.whole_px:
         restored = _grey(graph.whole(_unit(padded, contrast, graph)))
         return contrast.counts(restored[:height, :width], counts.dtype)
