@@ -78,7 +78,11 @@ def structure(image: Counts) -> Structure:
     smooth = rise <= 3 * np.sqrt(np.maximum(eight, 0))
     telling = eight > 0.1 * eight.max()
     # Where that would take most of what there is to measure, it is no edge but the image itself.
-    used = smooth if 2 * np.count_nonzero(telling & smooth) >= np.count_nonzero(telling) else np.ones_like(smooth)
+    used = (
+        smooth
+        if smooth.any() and 2 * np.count_nonzero(telling & smooth) >= np.count_nonzero(telling)
+        else np.ones_like(smooth)
+    )
     means, shaded = (dict(zip(keys, v[used].mean(0).tolist(), strict=True)) for v in (values, raw))
     return Structure(means, Structure(shaded).exponent(8, Y))
 
