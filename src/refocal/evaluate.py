@@ -171,9 +171,7 @@ def evaluate(
 def oracle_wiener(example: Example) -> Restorer:
     """Return the Wiener filter that knows the true kernel, noise and power spectrum."""
     noise = max(float(example.hints.get("noise", 2.0)), 0.3) / 255
-    made: Restorer = families.make(
-        "restorers", "wiener", kernel=example.hints["kernel"].tolist(), noise=noise, truth=example.truth
-    )
+    made: Restorer = families.make("restorers", "wiener", kernel=_kernel(example), noise=noise, truth=example.truth)
     return made
 
 
@@ -183,11 +181,18 @@ def oracle_richardson_lucy(example: Example) -> Restorer:
     tried: list[tuple[float, Restorer]] = []
     for iterations in (3, 10, 30):
         restorer: Restorer = families.make(
-            "restorers", "richardson_lucy", kernel=example.hints["kernel"].tolist(), iterations=iterations
+            "restorers", "richardson_lucy", kernel=_kernel(example), iterations=iterations
         )
         got = example.frames.contrast.unit(restorer([example.frames])[0].counts)
         tried.append((psnr(got, example.truth), restorer))
     return max(tried, key=lambda pair: pair[0])[1]
+
+
+def _kernel(example: Example) -> list[list[float]]:
+    if "kernel" not in example.hints:
+        raise BadOptionError("an oracle needs a degradation that says its kernel, e.g. gran_protocol or defocus")
+    kernel: list[list[float]] = np.asarray(example.hints["kernel"]).tolist()
+    return kernel
 
 
 ORACLES: Mapping[str, Make] = {"oracle_wiener": oracle_wiener, "oracle_richardson_lucy": oracle_richardson_lucy}

@@ -132,16 +132,17 @@ def run_job(
     UsageError
         For anything that is wrong with the request as a whole, before any tile is touched.
     """
-    check_output(inputs, out)
     source = TileSource(inputs, contrast=Contrast(*job.contrast) if job.contrast else None, shard=shard)
     prepared = prepare(job, restorer)
+    check_output(inputs, out)
     if source.contrast is None:
         source.contrast = estimate_contrast(source)
     contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
     resolved = {**prepared.resolved, "contrast": contrast}
     _refuse_other_job(out / LOG, resolved, overwrite)
     with Log(out / LOG) as log:
-        digest = log.start(resolved, shard=list(shard), tiles=len(source))
+        named = [str(Path(given).resolve()) for given in inputs]
+        digest = log.start(resolved, inputs=named, shard=list(shard), tiles=len(source))
         sink = TileSink(out, source, carry=job.carry, done=done(out / LOG, digest), job_sha256=digest)
         summary = run(
             source,

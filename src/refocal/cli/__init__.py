@@ -3,7 +3,9 @@
 Exit codes: 0 done, 1 some tiles failed (each is named), 2 the request was wrong, 130 interrupted.
 """
 
+import importlib
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -14,30 +16,36 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="refocal",
     help="Grade electron-microscopy tiles, restore the soft ones, list what must be retaken, show the proof.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line."""
-    from refocal.cli import look, models, tiles  # noqa: F401 (each adds its commands)
-
+    """Run the command line; every error is one line."""
+    for commands in ("tiles", "models", "look"):  # in the order of the help
+        importlib.import_module(f"refocal.cli.{commands}")
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
-    except TileError as error:
+    except (TileError, OSError) as error:
         _say(error, 1)
-    except KeyboardInterrupt:
-        _say("interrupted; run the same command again to go on", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except Exception as error:
+        # The parser's errors: typer brings its own copy of click's classes, or uses click's, as its version goes.
+        if not hasattr(error, "format_message"):
+            raise
+        command = getattr(getattr(error, "ctx", None), "command_path", "refocal")
+        _say(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
+    if code == _INTERRUPTED:
+        _say("interrupted; run the same command again to go on", _INTERRUPTED)
+    sys.exit(code)
 
 
-def _say(error: object, code: int) -> None:
+def _say(error: object, code: int) -> NoReturn:
     print(f"refocal: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(code)

@@ -39,7 +39,7 @@ def number(value: Any, unit: str = "", digits: int = 2) -> str:
 
 def tile_line(event: Event) -> str:
     """Return one line about a tile: name, grade, blur in px and nm, decision, seconds."""
-    name = str(event["path"]) + ("" if event.get("page") is None else f"#{event['page']}")
+    name = str(event["key"])
     what = event.get("error") or event.get("reason") or ""
     return (
         f"{name:<32} {event.get('verdict') or '-':<10} {number(event.get('sigma_px'), ' px'):>9} "

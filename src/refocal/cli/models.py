@@ -90,8 +90,8 @@ def evaluate_command(
         typer.Option("--restorer", "-r", help="[NAME=]MODEL, kind:option=value,... or an oracle; repeat for more"),
     ] = None,
     metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="repeat for more")] = None,
-    crop: Annotated[int | None, typer.Option(help="score the centre of so many pixels squared")] = None,
-    limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input")] = None,
+    crop: Annotated[int | None, typer.Option(help="score the centre of so many pixels squared", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input", min=1)] = None,
     seed: int = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for table.csv, table.md and pictures")] = None,
     as_json: AsJson = False,
@@ -113,12 +113,14 @@ def evaluate_command(
         named = sign and ":" not in name
         makers[name if named else text] = _maker(what if named else text)
     spoil = Part.parse(degradation).make("degradations")
-    pictures = _Pictures(out / "pictures") if out is not None else None
+    pictures = None
+    if out is not None:
+        pictures = _Pictures(out / "pictures")
+        pictures.folder.mkdir(parents=True, exist_ok=True)
     rows = evaluate(
         read_truths(inputs, crop, limit), spoil, makers, metric or ["psnr", "ssim"], seed=seed, show=pictures
     )
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "table.csv").write_text(table_csv(rows))
         tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in metric or ["psnr", "ssim"]]
         (out / "table.md").write_text("\n".join(tables))
@@ -151,7 +153,6 @@ class _Pictures:
         top, left = ((n - min(n, 384)) // 2 for n in scored.truth.shape)
         crops = [image[top : top + 384, left : left + 384] for image in (scored.seen, scored.got, scored.truth)]
         row = Contrast(0, 255).counts(np.concatenate(crops, 1), np.uint8)
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{scored.group}-{scored.restorer}")
         create_image(self.folder / f"{name}.png", [row], like=ImageInfo((1, *row.shape), row.dtype))
 
@@ -174,6 +175,8 @@ def bench(
         raise BadOptionError(f"there is a bench for 'restore', not for {what!r}")
     try:
         height, width = (int(n) for n in size.lower().split("x"))
+        if min(height, width) < 1:
+            raise ValueError("no pixels")
     except ValueError as error:
         raise BadOptionError(f"--size is HEIGHTxWIDTH, e.g. 1344x1560; got {size!r}") from error
     from refocal.bench import restore_rows

@@ -1,5 +1,6 @@
 """Commands that work through tiles: restore, grade, degrade, demo, report."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def restore(
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
         summary = run_job(inputs, out, job, shard=_shard(shard), overwrite=overwrite, progress=progress)
     if report:
-        _report(out, inputs[0] if inputs[0].is_dir() else inputs[0].parent)
+        _report(out)
     if not quiet:
         _say_summary(summary, out)
     raise typer.Exit(1 if summary.failed else 0)
@@ -100,6 +101,7 @@ def degrade(
     degradation: Annotated[str, typer.Option(help="kind:option=value,... ; see `refocal list degradations`")],
     seed: Annotated[int, typer.Option(help="the same seed gives the same pixels")] = 0,
     contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Spoil sharp tiles in a known way, for training and testing.
@@ -112,10 +114,13 @@ def degrade(
     """
     from refocal.degrade import Degrader
 
-    job = Job(restorer=Part.parse(degradation), gate=Part(kind="always"), contrast=_pair(contrast))
-    spoil = Degrader(Part.parse(degradation).make("degradations"), seed)
+    part = Part.parse(degradation)
+    spoil = Degrader(part.make("degradations"), seed)
+    # The seed is an option here, so that another seed is another job.
+    named = Part(kind=part.kind, options={**part.options, "seed": seed})
+    job = Job(restorer=named, gate=Part(kind="always"), contrast=_pair(contrast))
     with watching(lines=False, as_json=False, quiet=quiet) as progress:
-        summary = run_job(inputs, out, job, restorer=spoil, progress=progress)
+        summary = run_job(inputs, out, job, overwrite=overwrite, restorer=spoil, progress=progress)
     if not quiet:
         _say_summary(summary, out)
     raise typer.Exit(1 if summary.failed else 0)
@@ -166,7 +171,7 @@ def demo(
             create_image(path, [counts], like=info)
     summary = run_job([raw], results, Job(gate=Part.parse(gate)), overwrite=True,
                       progress=lambda event, _: print(tile_line(event), flush=True))  # fmt: skip
-    _report(results, raw, truth)
+    _report(results, truth=truth)
     _say_summary(summary, results)
     raise typer.Exit(1 if summary.failed else 0)
 
@@ -189,7 +194,7 @@ class _Nothing:
         pass
 
 
-def _report(out: Path, inputs: Path | None, truth: Path | None = None, pictures: int = 24) -> Path:
+def _report(out: Path, inputs: Path | None = None, truth: Path | None = None, pictures: int = 24) -> Path:
     from refocal.report import write_report
 
     return write_report(out / LOG, out / REPORT, truth=truth, inputs=inputs, max_pictures=pictures)
@@ -197,8 +202,8 @@ def _report(out: Path, inputs: Path | None, truth: Path | None = None, pictures:
 
 def _say_summary(summary: Summary, out: Path) -> None:
     words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
-    rate = summary.pixels / 1e6 / summary.seconds if summary.seconds else 0.0
-    typer.echo(f"{words or 'nothing to do'} in {summary.seconds:.1f} s ({number(rate, ' Mpx/s', 1)})", err=True)
+    rate = f" ({number(summary.pixels / 1e6 / summary.seconds, ' Mpx/s', 1)})" if summary.pixels else ""
+    typer.echo(f"{words or 'nothing to do'} in {summary.seconds:.1f} s{rate}", err=True)
     for name in summary.failed:
         typer.echo(f"failed: {name}", err=True)
     made = [out / name for name in (LOG, RETAKES, REPORT) if (out / name).is_file()]
@@ -210,6 +215,8 @@ def _pair(text: str | None) -> tuple[float, float] | None:
         return None
     try:
         low, high = (float(part) for part in text.split(","))
+        if not math.isfinite(high - low):
+            raise ValueError("not finite")
         Contrast(low, high)
     except ValueError as error:
         raise BadOptionError(f"--contrast is LOW,HIGH with LOW below HIGH, e.g. 0,4095; got {text!r}") from error
