@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from refocal import backends, export, header
+from refocal.nets._folded import fold
 from refocal.nets.edsr import EDSR
 from refocal.nets.gran import GRAN
 from refocal.values import Contrast, Frames
@@ -69,3 +70,19 @@ def test_tiling_keeps_integer_counts(models: dict[str, Path], rng: np.random.Gen
     (tiled,) = backends.learned(models["gran"], "openvino", precision="f32", whole_px=1, tile_px=32)(given)
     assert tiled.counts.dtype == np.uint16
     assert np.abs(whole.counts.astype(int) - tiled.counts).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(4, 4), (6, 10), (32, 46)])
+def test_the_folded_net_is_the_net_borders_included(channels: int, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    net = GRAN(channels=channels, blocks=2, width=8).eval()
+    torch.nn.init.normal_(net.attention.out.weight)
+    folded = fold(net)
+    assert folded is not None
+    nodes = (shape[0] // 2, shape[1] // 2)
+    given = torch.rand(1, channels, *shape), torch.full((1, 1, *nodes), 1 / (nodes[0] * nodes[1])), torch.zeros(1, 8, 8)
+    with torch.no_grad():
+        restored, gathered = folded(*given)
+        assert torch.allclose(restored, net(given[0]), atol=1e-6)
+        assert torch.allclose(gathered, net.gather(given[0]), atol=1e-6)
