@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from refocal.cli import main
 from refocal.formats import create_image
 from refocal.values import ImageInfo
 
@@ -58,15 +59,37 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
     return run
 
 
-def texture(sigma_px: float, seed: int = 0, size: tuple[int, int] = (96, 112), noise: float = 1.0) -> NDArray[np.uint8]:
-    """Return a blurred texture: below 1 px it is kept, 2.5 px is restored, 6 px must be retaken."""
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
+    """Run the program in this process, which has its libraries already: the same entry point, ten times faster."""
+
+    def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> Said:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["refocal", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert (ended.value.code or 0) == code, err
+        return Said(code, out, err)
+
+    return run
+
+
+SHARP, SOFT, HOPELESS = 0.3, 1.6, 6.0
+
+
+def texture(sigma_px: float, seed: int = 0, size: tuple[int, int] = (96, 112), noise: float = 2.0) -> NDArray[np.uint8]:
+    """Return blurred, noisy cells: SHARP ones are kept, SOFT ones restored, HOPELESS ones to be taken again."""
     rng = np.random.default_rng(seed)
-    soft = gaussian_filter(rng.standard_normal(size), sigma_px)
-    pixels = 128 + 35 * soft / soft.std() + noise * rng.standard_normal(size)
+    areas, cells = (gaussian_filter(rng.standard_normal(size), width) > 0 for width in (5, 3))
+    pixels = gaussian_filter(90.0 + 70 * areas + 50 * cells, sigma_px) + noise * rng.standard_normal(size)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-SHARP, SOFT, HOPELESS = 0.7, 2.5, 6.0
+def blank(seed: int = 0) -> NDArray[np.uint8]:
+    """Return resin: noise only."""
+    return np.rint(128 + 3 * np.random.default_rng(seed).standard_normal((96, 112))).astype(np.uint8)
 
 
 def save(path: Path, pages: Sequence[NDArray[np.generic]], pixel_nm: float | None = 8.0) -> Path:
@@ -85,7 +108,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(folder / "t10.png", [texture(HOPELESS, 3, (128, 128))])
     save(folder / "sub dir" / "Präparat 7 é.png", [texture(SOFT, 4)])
     save(folder / "sub dir" / "deep" / "100% #3 'x'.bmp", [texture(SOFT, 5)])
-    save(folder / "sub dir" / "deep" / "blank.tif", [texture(SOFT, 6) // 64 * 0 + texture(0.001, 6) // 16 + 120])
+    save(folder / "sub dir" / "deep" / "blank.tif", [blank(6)])
     save(folder / "wide.tif", [texture(SOFT, 7).astype(np.uint16) * 16 + 400])
     save(folder / "stacks" / "pages.tif", [texture(s, 8 + i) for i, s in enumerate((SHARP, SOFT, SOFT))])
     with mrcfile.new(folder / "stacks" / "volume.mrc") as mrc:

@@ -1,5 +1,6 @@
 """Commands about models: train, evaluate, bench."""
 
+import logging
 import platform
 import sys
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str]) -> N
     from refocal.examples import SharpTiles
     from refocal.train import train as run_training
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     tiles = SharpTiles(data, recipe.scales, recipe.patch)
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     validate = _validator(valid, degradation) if valid else None
@@ -74,7 +76,7 @@ def _validator(valid: list[str], degradation: Any) -> "Validate":
     def validate(net: "nn.Module") -> Mapping[str, float]:
         from refocal.restorers.torch_model import TorchModel
 
-        restorer = TorchModel.of(net)
+        restorer = TorchModel(net, precision="f32")
         rows = evaluate(truths, degradation, {"net": lambda _: restorer})
         return {m: sum(row[m] for row in rows) / len(rows) for m in ("psnr", "ssim")}
 

@@ -32,7 +32,7 @@ def part(path: Path) -> Iterator[Path]:
     except RefocalError:
         raise
     except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise WriteError(f"{path}: cannot be written: {error.strerror or f'is the disk full? ({error})'}") from error
     except (ValueError, RuntimeError, struct.error) as error:
         raise WriteError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
     finally:

@@ -1,7 +1,7 @@
 """A trained model on PyTorch: the choice on a CUDA GPU, and the reference that the other runtimes are held to."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 
 from refocal import header, weights
 from refocal.restorers import _whole
-from refocal.values import Frames, Pixels, Restored
+from refocal.values import Frames, Pixels, Reach, Restored
 
 __all__ = ["TorchModel"]
 
@@ -22,7 +22,7 @@ class TorchModel:
     Parameters
     ----------
     model
-        Name of a shipped model, or path of a model file.
+        Name of a shipped model, path of a model file, or a one-channel net in memory (moved to the device).
     device
         `auto` (a CUDA GPU if there is one), or any torch device.
     precision
@@ -38,7 +38,7 @@ class TorchModel:
 
     def __init__(
         self,
-        model: str,
+        model: str | nn.Module,
         device: str = "auto",
         precision: Precision = "auto",
         whole_px: int = _whole.WHOLE_PX,
@@ -47,11 +47,15 @@ class TorchModel:
         if precision not in ("auto", "f32", "bf16"):
             raise ValueError(f"precision must be auto, f32 or bf16, got {precision!r}")
         self._tiling = _whole.Tiling(whole_px, tile_px)
+        place = _device(device)
+        half = precision == "bf16" or (precision == "auto" and place.type == "cuda")
+        if isinstance(model, nn.Module):
+            self.reach: Reach = cast("Reach", model.reach)
+            self._graph = _Graph(model, 1, place, half)
+            return
         path = header.find(model)
         self.header = header.read(path)
         self.reach = self.header.reach.value
-        place = _device(device)
-        half = precision == "bf16" or (precision == "auto" and place.type == "cuda")
         self._graph = _Graph(weights.load(path), self.header.channels, place, half)
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
