@@ -5,7 +5,9 @@ import importlib
 import inspect
 import io
 import re
+import runpy
 import shlex
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import typer
 import yaml
 
 from refocal import families, header
-from refocal.formats import create_image
+from refocal.formats import create_image, open_image
 from refocal.gates.sharpness import Sharpness
 from refocal.job import Job, Part, run_job
 from refocal.log import read_log
@@ -177,8 +179,8 @@ def test_marked_python_blocks_run(body, tmp_path, monkeypatch, rng):
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_files_that_are_named_exist(page):
     text = page.read_text(encoding="utf-8")
-    there = [p.relative_to(ROOT).as_posix() for folder in (SRC, ROOT / "benchmarks", ROOT / "tests", ROOT / "recipes")
-             for p in folder.rglob("*.*")]  # fmt: skip
+    folders = (SRC, *(ROOT / name for name in ("benchmarks", "examples", "tests", "recipes")))
+    there = [p.relative_to(ROOT).as_posix() for folder in folders for p in folder.rglob("*.*")]
     names = {n for n in re.findall(r"[\w/.-]*\w\.(?:py|yaml)\b", text) if "mine" not in n}
     unknown = {n for n in names if not any(f"/{path}".endswith(f"/{n}") for path in there)}
     # The decisions may name what is not there any more.
@@ -241,3 +243,17 @@ def test_log_fields_are_described(tmp_path, rng):
     head = (tmp_path / "out" / "retake.csv").read_text().splitlines()[0]
     about = re.search(r"\*\*`retake.csv`\*\*.*?\n\n", text_of("docs/commands.md"), re.DOTALL)[0]
     assert re.findall(r"`(\w+)`", about) == head.split(",")
+
+
+def test_example_draws_its_picture(tmp_path, monkeypatch, rng):
+    tile = rng.integers(0, 255, (400, 400), np.uint8)
+    for folder in ("raw", "restored", "truth"):
+        (tmp_path / folder).mkdir()
+        create_image(tmp_path / folder / "tile.tif", [tile], like=ImageInfo((1, 400, 400), tile.dtype))
+    picture = tmp_path / "picture.png"
+    monkeypatch.setattr(sys, "argv", ["picture.py", str(tmp_path), str(picture), "tile.tif", "7", "9"])
+    runpy.run_path(str(ROOT / "examples" / "picture.py"), run_name="__main__")
+    with open_image(picture) as image:
+        drawn = image.read()
+    assert (drawn[:, :320] == tile[7:327, 9:329]).all()
+    assert (drawn[:, :320] == drawn[:, -320:]).all()
