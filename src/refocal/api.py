@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from refocal.backends import learned
-from refocal.errors import UnsupportedError
+from refocal.errors import BadOptionError, UnsupportedError
 from refocal.formats import open_image
 from refocal.values import Contrast, Counts, Frames, Restorer
 
@@ -60,7 +60,7 @@ def restore(
     UnreadableError, UnsupportedError
         If the image cannot be read, is no (y, x) or (page, y, x) array, or holds values that are not finite.
     UsageError
-        If there is no such model.
+        If there is no such model, or the contrast is no range.
     """
     counts = _read(Path(image)) if isinstance(image, str | Path) else np.asarray(image)
     if counts.ndim not in (2, 3) or counts.dtype.kind not in "uif" or 0 in counts.shape:
@@ -70,10 +70,17 @@ def restore(
     if counts.dtype.kind == "f" and not np.isfinite(counts).all():
         raise UnsupportedError("the image has NaN or infinite pixels; give them finite values first")
     restorer = load(model) if isinstance(model, str | Path) else model
-    scale = Contrast(*contrast) if contrast else _contrast(counts)
+    scale = _contrast(counts) if contrast is None else _given(contrast)
     pages = counts if counts.ndim == 3 else counts[None]
     restored = np.stack([restorer([Frames(page[None], contrast=scale)])[0].counts for page in pages])
     return restored.reshape(counts.shape)
+
+
+def _given(contrast: tuple[float, float]) -> Contrast:
+    try:
+        return Contrast(*contrast)
+    except (TypeError, ValueError) as error:
+        raise BadOptionError(f"contrast is (low, high) with low below high, got {contrast!r}") from error
 
 
 def _contrast(counts: Counts) -> Contrast:

@@ -66,6 +66,7 @@ def inside(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> Said:
         if cwd is not None:
             monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setattr(sys, "argv", ["refocal", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()

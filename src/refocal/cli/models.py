@@ -35,6 +35,7 @@ def train(
         "runs"
     ),
     valid: Annotated[list[str] | None, typer.Option("--valid", help=f"held-out {TRUTHS}")] = None,
+    devices: Annotated[int | None, typer.Option(help="processes; default all GPUs, or one on a CPU", min=1)] = None,
 ) -> None:
     """Train a model; the same command again resumes where the last checkpoint stands.
 
@@ -42,19 +43,19 @@ def train(
 
     For example:
 
-        refocal train recipes/tile/gran_blind.yaml -d my_sharp_tiles -o runs/mine --valid other_section
+        refocal train recipes/tile/gran_blind.yaml -d sharp -o runs/a --valid more
 
-        refocal train recipes/tile/gran.yaml steps=2000 lr=1e-3 -d tiles -o runs/quick
+        refocal train recipes/tile/gran.yaml steps=2000 lr=1e-3 -d sharp -o runs/b
     """
     from refocal.recipe import load_recipe
 
     made = load_recipe(recipe, overrides or ())
     if not data:
         raise BadOptionError("give sharp tiles to learn from with --data FOLDER")
-    _train(made, data, out, valid or [])
+    _train(made, data, out, valid or [], devices)
 
 
-def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str]) -> None:
+def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str], devices: int | None) -> None:
     for family, kind in (("nets", recipe.net), ("objectives", recipe.objective), ("degradations", recipe.degradation)):
         families.load(family, kind)
     from refocal.card import publish_run
@@ -65,7 +66,7 @@ def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str]) -> N
     tiles = SharpTiles(data, recipe.scales, recipe.patch)
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     validate = _validator(valid, degradation) if valid else None
-    trained = run_training(recipe, tiles, out, validate=validate, report=each_step(recipe.steps))
+    trained = run_training(recipe, tiles, out, validate=validate, report=each_step(recipe.steps), devices=devices)
     machine = f"{platform.processor() or platform.machine()}, {platform.system()}"
     print(publish_run(trained, recipe, tiles.hashes(), out / f"{recipe.name}.safetensors", machine))
 
@@ -105,9 +106,11 @@ def evaluate_command(
 
     For example:
 
-        refocal evaluate epfl=eval/sem temca=eval/tem/temca*.png -r gran-em -r unsharp -r oracle_wiener -o scores
+        refocal evaluate epfl=eval/sem temca=eval/tem/temca*.png -o scores
 
-        refocal evaluate sharp --degradation defocus:sigma_px=2 -r mine=runs/mine/mine.safetensors --json
+        refocal evaluate sharp -r gran-em -r mine=runs/a/mine.safetensors --json
+
+        refocal evaluate sharp --degradation defocus:sigma_px=2 -r oracle_wiener
     """
     makers = {"nothing": _maker("identity")}
     for text in restorer or ["gran-em"]:

@@ -50,7 +50,7 @@ def restore(
 
         refocal restore tile.tif stack.tif -o out --gate always
 
-        refocal restore /data/wafer -o /out --gate sharpness:keep_px=0.9,retake_px=2.8 --shard 3/16
+        refocal restore wafer -o out --gate sharpness:retake_px=2.8 --shard 3/16
     """
     job = Job(
         model=model,
