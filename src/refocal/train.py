@@ -40,7 +40,13 @@ class Trained:
 
 
 def train(
-    recipe: Recipe, tiles: SharpTiles, out: Path, *, validate: Validate | None = None, report: Report | None = None
+    recipe: Recipe,
+    tiles: SharpTiles,
+    out: Path,
+    *,
+    validate: Validate | None = None,
+    report: Report | None = None,
+    devices: int | None = None,
 ) -> Trained:
     """Train as the recipe says; resume from `out/last.ckpt` if it is there.
 
@@ -54,13 +60,16 @@ def train(
         Scores of a net; the checkpoint with the highest first score is kept as the best.
     report
         Called with every line of `train.jsonl`.
+    devices
+        Processes that share the work, each with its own batch; None takes all GPUs, or one process on a CPU.
 
     Raises
     ------
     BadModelError
         If the checkpoint in `out` belongs to another recipe.
     """
-    fabric = Fabric(accelerator="auto", devices=1, precision=_precision(recipe))
+    fabric = Fabric(accelerator="auto", devices=devices or _devices(), precision=_precision(recipe))
+    fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     net, optimiser, objective = _make(recipe, fabric)
@@ -68,38 +77,42 @@ def train(
     model = model.to(memory_format=torch.channels_last)
     mean = AveragedModel(net, multi_avg_fn=_average(recipe.ema)) if recipe.ema else None
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
-    state = _State(recipe, net, mean, optimiser, objective)
+    state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
     state.resume(out / "last.ckpt")
-    # Each parameter follows the same path at any step, so a finished run returns at once.
-    with _Journal(out, report) as journal:
+    with _Journal(out, report, fabric.is_global_zero) as journal:
         while not state.finished:
             began, busy = time.perf_counter(), time.process_time()
             torch.manual_seed(recipe.seed * 1_000_003 + state.step)
-            rate = _rate(recipe, state)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
             seed = (recipe.seed, state.step, fabric.global_rank)
             examples = draw_examples(tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert)
-            losses = objective(model, _stack(examples, fabric))
-            total = torch.stack(list(losses.values())).sum()
-            optimiser.zero_grad()
-            fabric.backward(total)
-            if recipe.clip:
-                fabric.clip_gradients(model, optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
-            optimiser.step()
-            if mean is not None:
-                mean.update_parameters(net)
+            losses = objective(model.train(), _stack(examples, fabric))
+            rate = _descend(recipe, state, fabric, model, torch.stack(list(losses.values())).sum())
             state.advance(time.perf_counter() - began, time.process_time() - busy)
             journal.step(state, losses, rate)
             due = state.step % recipe.validate_every == 0 or state.finished
-            if validate is not None and due:
+            if validate is not None and due and fabric.is_global_zero:
                 scores = dict(validate(state.result))
                 journal.scores(state, scores)
                 if state.better(scores):
                     state.save(out / "best.ckpt")
-            if state.step % recipe.checkpoint_every == 0 or state.finished or due:
+            if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
     return Trained(state.result, state.step, state.seconds, state.scores)
+
+
+def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, loss: Tensor) -> float:
+    """Take one step against the gradient of the loss and return the learning rate that was used."""
+    rate = _rate(recipe, state)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.zero_grad()
+    fabric.backward(loss)
+    if recipe.clip:
+        fabric.clip_gradients(model, state.optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
+    state.optimiser.step()
+    if state.mean is not None:
+        state.mean.update_parameters(state.net)
+    return rate
 
 
 def _make(recipe: Recipe, fabric: Fabric) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
@@ -148,6 +161,10 @@ def _average(decay: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
+def _devices() -> int:
+    return max(1, torch.cuda.device_count())
+
+
 def _precision(recipe: Recipe) -> Any:
     if recipe.precision != "auto":
         return recipe.precision
@@ -178,7 +195,9 @@ class _State:
         mean: AveragedModel | None,
         optimiser: torch.optim.Optimizer,
         objective: nn.Module,
+        writes: bool,
     ) -> None:
+        self.writes = writes
         self.recipe, self.net, self.mean, self.optimiser, self.objective = recipe, net, mean, optimiser, objective
         self.step = 0
         self.seconds = 0.0
@@ -201,7 +220,6 @@ class _State:
         return net.eval()
 
     def advance(self, seconds: float, compute: float) -> None:
-        self.net.train()
         self.step += 1
         self.seconds += seconds
         self.compute += compute / torch.get_num_threads()
@@ -214,6 +232,8 @@ class _State:
         return True
 
     def save(self, path: Path) -> None:
+        if not self.writes:
+            return
         part = path.with_suffix(".part")
         content = {
             "recipe": self.recipe.model_dump_json(),
@@ -251,10 +271,12 @@ class _Journal:
 
     every = 10
 
-    def __init__(self, out: Path, report: Report | None) -> None:
-        self.out, self.report = out, report
+    def __init__(self, out: Path, report: Report | None, writes: bool) -> None:
+        self.out, self.report, self.writes = out, report, writes
 
     def __enter__(self) -> "_Journal":
+        if not self.writes:
+            return self
         from torch.utils.tensorboard import SummaryWriter
 
         self._board = SummaryWriter(str(self.out / "tensorboard"))
@@ -262,11 +284,13 @@ class _Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.writes:
+            return
         self._board.close()
         self._file.close()
 
     def step(self, state: _State, losses: Mapping[str, Tensor], rate: float) -> None:
-        if state.step % self.every and not state.finished:
+        if not self.writes or (state.step % self.every and not state.finished):
             return
         named = {name: round(float(loss.detach()), 6) for name, loss in losses.items()}
         self._line(state, {**named, "lr": rate})
