@@ -60,7 +60,7 @@ def card(header: ModelHeader, valid: Mapping[str, Any], scores: str = "") -> str
 | machine | {header.training.machine} |
 | recipe SHA-256 | `{header.recipe_sha256}` |
 | weights SHA-256 | `{header.tensors_sha256}` |
-| best validation scores | {found} |
+| validation scores | {found} |
 
 {scores}
 ## Training files

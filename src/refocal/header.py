@@ -107,7 +107,7 @@ def onnx_bytes(path: str | Path, header: ModelHeader) -> bytes:
     """
     onnx = Path(path).with_suffix(".onnx")
     if header.onnx_sha256 is None or not onnx.is_file():
-        raise BadModelError(f"{Path(path).name} has no {onnx.name} beside it: write it with `refocal export`")
+        raise BadModelError(f"{Path(path).name} has no {onnx.name} beside it: get the model again, or publish it anew")
     content = _content(onnx)
     if hashlib.sha256(content).hexdigest() != header.onnx_sha256:
         raise BadModelError(f"{onnx.name} is damaged or belongs to another {Path(path).name}: {_MAKE}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from refocal import families
-from refocal.errors import BadModelError
+from refocal.errors import BadModelError, BadOptionError
 from refocal.examples import SharpTiles, draw_examples
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe
@@ -37,6 +37,9 @@ class Trained:
     steps: int
     seconds: float
     scores: Mapping[str, float]
+    """Validation scores of these very weights, where there was a validation."""
+    leads: bool = True
+    """False in the helping processes of a run on several devices; only the leading one writes files."""
 
 
 def train(
@@ -67,7 +70,11 @@ def train(
     ------
     BadModelError
         If the checkpoint in `out` belongs to another recipe.
+    BadOptionError
+        If the recipe stops by the clock and there are several processes.
     """
+    if devices is not None and devices > 1 and recipe.minutes is not None:
+        raise BadOptionError("`minutes` needs one process (each has a clock of its own); give steps instead")
     fabric = Fabric(accelerator="auto", devices=devices or _devices(), precision=_precision(recipe))
     fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
@@ -91,13 +98,13 @@ def train(
             journal.step(state, losses, rate)
             due = state.step % recipe.validate_every == 0 or state.finished
             if validate is not None and due and fabric.is_global_zero:
-                scores = dict(validate(state.result))
-                journal.scores(state, scores)
-                if state.better(scores):
+                state.latest = dict(validate(state.result))
+                journal.scores(state, state.latest)
+                if state.better(state.latest):
                     state.save(out / "best.ckpt")
             if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
-    return Trained(state.result, state.step, state.seconds, state.scores)
+    return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
 
 
 def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, loss: Tensor) -> float:
@@ -156,7 +163,7 @@ def _average(decay: float) -> Callable[[Any, Any, Any], None]:
     def update(mean: list[Tensor], now: list[Tensor], seen: Tensor | int) -> None:
         # Early on the mean follows fast, or it would be the random start for the first 1 / (1 - decay) steps.
         early = (1 + int(seen)) / (10 + int(seen))
-        torch._foreach_lerp_(mean, now, 1 - min(decay, early))  # noqa: SLF001
+        torch._foreach_lerp_(mean, now, 1 - min(decay, early))
 
     return update
 
@@ -203,6 +210,7 @@ class _State:
         self.seconds = 0.0
         self.compute = 0.0
         self.scores: dict[str, float] = {}
+        self.latest: dict[str, float] = {}
 
     @property
     def progress(self) -> float:
@@ -241,6 +249,7 @@ class _State:
             "seconds": self.seconds,
             "compute": self.compute,
             "scores": self.scores,
+            "latest": self.latest,
             "net": self.net.state_dict(),
             "mean": None if self.mean is None else self.mean.module.state_dict(),
             "averaged": None if self.mean is None else self.mean.n_averaged,
@@ -257,7 +266,7 @@ class _State:
         if json.loads(content["recipe"]) != json.loads(self.recipe.model_dump_json()):
             raise BadModelError(f"{path} was made by another recipe; give another folder or remove it")
         self.step, self.seconds, self.compute = content["step"], content["seconds"], content["compute"]
-        self.scores = content["scores"]
+        self.scores, self.latest = content["scores"], content["latest"]
         self.net.load_state_dict(content["net"])
         if self.mean is not None:
             self.mean.module.load_state_dict(content["mean"])

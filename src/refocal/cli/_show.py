@@ -49,12 +49,12 @@ def tile_line(event: Event) -> str:
 
 @contextmanager
 def watching(*, lines: bool, as_json: bool, quiet: bool) -> Iterator[Progress]:
-    """Yield a progress callback: a bar with rate and ETA on a terminal, lines or JSON as asked for."""
+    """Yield a progress callback: a bar with rate and ETA on standard error, lines or JSON on standard output."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
+    console, output = Console(stderr=True, highlight=False), Console(highlight=False)
     counts: Counter[str] = Counter()
     pixels = 0
     bar = Progress(
@@ -65,7 +65,8 @@ def watching(*, lines: bool, as_json: bool, quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=console,
-        disable=quiet or not console.is_terminal,
+        # On a terminal, lines on standard output and a bar on standard error would overwrite each other.
+        disable=quiet or not console.is_terminal or (lines and sys.stdout.isatty()),
     )
 
     def show(event: Event, total: int) -> None:
@@ -79,9 +80,10 @@ def watching(*, lines: bool, as_json: bool, quiet: bool) -> Iterator[Progress]:
         failed = event["decision"] in ("failed", "unreadable")
         if as_json:
             print_json(tile_row(event))
-        if not quiet and event["decision"] != "skipped" and ((lines and not as_json) or failed):
-            bar.console.print(Text(tile_line(event), style=_STYLES[event["decision"]] if lines or failed else ""),
-                              soft_wrap=True)  # fmt: skip
+        elif lines:
+            output.print(Text(tile_line(event), style=_STYLES[event["decision"]]), soft_wrap=True)
+        if not quiet and failed and not lines:
+            bar.console.print(Text(tile_line(event), style=_STYLES[event["decision"]]), soft_wrap=True)
 
     with bar:
         task = bar.add_task("starting", total=None, rate="")
@@ -95,13 +97,16 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
             print_json(row)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in rows[0] if rows else ():
         table.add_column(name)
     for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else "-" if v is None else str(v) for v in row.values()))
+        table.add_row(
+            *(f"{v:.4g}" if isinstance(v, float) else "-" if v is None else escape(str(v)) for v in row.values())
+        )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -120,7 +120,7 @@ def _checks() -> Iterator[dict[str, Any]]:
     yield _row("refocal", refocal.__version__)
     yield _row("python", platform.python_version(), sys.version_info >= (3, 11))
     yield _row("machine", f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}")
-    for package in ("numpy", "opencv-python-headless", "tifffile", "imagecodecs", "mrcfile", "openvino"):
+    for package in ("numpy", "opencv-python-headless", "tifffile", "imagecodecs", "openvino"):
         yield _row(package, *_version(package, needed=True))
     for package in ("onnxruntime", "torch", "lightning-fabric"):
         yield _row(package, *_version(package, needed=False))

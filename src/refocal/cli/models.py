@@ -67,8 +67,9 @@ def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str], devi
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     validate = _validator(valid, degradation) if valid else None
     trained = run_training(recipe, tiles, out, validate=validate, report=each_step(recipe.steps), devices=devices)
-    machine = f"{platform.processor() or platform.machine()}, {platform.system()}"
-    print(publish_run(trained, recipe, tiles.hashes(), out / f"{recipe.name}.safetensors", machine))
+    if trained.leads:
+        machine = f"{platform.processor() or platform.machine()}, {platform.system()}"
+        print(publish_run(trained, recipe, tiles.hashes(), out / f"{recipe.name}.safetensors", machine))
 
 
 def _validator(valid: list[str], degradation: Any) -> "Validate":

@@ -52,7 +52,9 @@ def demo_tiles(seed: int, *, edge: int = 1024, overlap: int = 96, pixel_nm: floa
     """
     stride = edge - overlap
     far = slice(2 * stride, 2 * stride + edge)
-    section = draw_section((far.stop, far.stop), seed, pixel_nm, (far, far))
+    # Membranes and sheaths reach a little over the edge of what they bound: keep them out of the blank tile.
+    resin = slice(far.start - edge // 32, far.stop)
+    section = draw_section((far.stop, far.stop), seed, pixel_nm, (resin, resin))
     tiles = []
     for number, (words, steps) in enumerate(_TROUBLE):
         row, column = divmod(number, 3)
