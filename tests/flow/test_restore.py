@@ -1,7 +1,10 @@
 """Restoring and grading as a lab does it: files, folders and stacks, and what is left behind."""
 
+import contextlib
 import csv
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import tifffile
 
 from refocal.formats import open_image
 
-from .conftest import BLOCKS, SHARP, SOFT, Program, files, save, state, texture
+from .conftest import BLOCKS, PROGRAM, SHARP, SOFT, Program, files, save, state, texture
 
 FIELDS = {
     "path", "page", "verdict", "decision", "reason", "sigma_px", "sigma_nm", "noise", "anisotropy", "angle_deg",
@@ -155,6 +158,7 @@ def test_grade_says_the_same_and_writes_nothing(restored, program: Program, raw:
     assert not list(tmp_path.iterdir())
     rows = {(r["path"], r["page"]): r for r in map(json.loads, said.out.splitlines())}
     assert all(set(row) == FIELDS for row in rows.values())
+    assert {row["decision"] for row in rows.values()} == {"restore", "kept", "retake", "no_content"}
     for row in restored[1]:
         found = rows[row["path"], row["page"]]
         assert {k: found[k] for k in ("verdict", "sigma_px", "noise")} == {
@@ -173,3 +177,34 @@ def test_the_shipped_model_restores_and_so_does_python(program: Program, raw: Pa
     assert got.shape == before.shape
     assert not np.array_equal(got, before)
     assert np.array_equal(got, refocal.restore(before))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names that are bytes")
+def test_names_that_are_no_text_are_carried_through(program: Program, tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    good, bad = os.fsdecode(b"good\xff\n.tif"), os.fsdecode(b"bad\xff.tif")
+    try:
+        save(raw / good, [texture(SOFT)])
+    except OSError:
+        pytest.skip("this file system takes text only")
+    (raw / bad).touch()
+    said = program("restore", raw, "-o", out, "--restorer", "unsharp", "--json", code=1)
+    assert {json.loads(line)["path"] for line in said.out.splitlines()} == {good, bad}
+    assert set(files(out)) == {good}
+    assert "skipped" in program("restore", raw, "-o", out, "--restorer", "unsharp", code=1).err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_terminal_shows_a_bar_with_rate_and_time_left(raw: Path, tmp_path: Path) -> None:
+    import pty
+
+    process, screen = pty.fork()
+    if not process:
+        os.execv(PROGRAM, [PROGRAM, "restore", raw, "-o", tmp_path, "--restorer", "unsharp", "--no-report"])  # noqa: S606
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
+        while some := os.read(screen, 1 << 16):
+            shown += some
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(rf"8 restored.* {BLOCKS}/{BLOCKS} [\d.]+ Mpx/s \d+:\d\d:\d\d", text), text

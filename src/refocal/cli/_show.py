@@ -16,7 +16,7 @@ _FIELDS = (
     "expected", "pixel_nm", "height", "width", "mode", "seconds", "output", "clipped", "error",
 )  # fmt: skip
 _STYLES = {
-    "restored": "cyan", "kept": "green", "retake": "bold yellow", "no_content": "dim", "failed": "bold red",
+    "restored": "cyan", "restore": "cyan", "kept": "green", "retake": "bold yellow", "no_content": "dim", "failed": "bold red",
     "unreadable": "bold red", "skipped": "dim",
 }  # fmt: skip
 
@@ -104,10 +104,12 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     for name in rows[0] if rows else ():
         table.add_column(name)
     for row in rows:
-        table.add_row(
-            *(f"{v:.4g}" if isinstance(v, float) else "-" if v is None else escape(str(v)) for v in row.values())
-        )
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def each_step(total: int) -> Callable[[Mapping[str, Any]], None]:

@@ -13,6 +13,7 @@ from refocal.cli._show import number, tile_line, watching
 from refocal.engine import Summary, run
 from refocal.errors import BadOptionError
 from refocal.job import LOG, REPORT, RETAKES, Job, Part, run_job
+from refocal.log import Event
 from refocal.tiles import TileSource, estimate_contrast
 from refocal.values import Contrast, Frames, Grade, ImageInfo, Reach, Restored
 
@@ -90,7 +91,7 @@ def grade(
     only = _Nothing()
     judge = Part.parse(gate).make("gates")
     with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
-        summary = run(source, only, only, gate=judge, progress=lambda event: progress(event, len(source)))
+        summary = run(source, only, only, gate=judge, progress=lambda event: progress(_would(event), len(source)))
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -174,6 +175,11 @@ def demo(
     _report(results, truth=truth)
     _say_summary(summary, results)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _would(event: Event) -> Event:
+    """Return an event with what would be done in place of what was done."""
+    return {**event, "decision": "restore"} if event["decision"] == "restored" else event
 
 
 class _Nothing:

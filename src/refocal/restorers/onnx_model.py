@@ -67,6 +67,4 @@ def _session(onnx: bytes, threads: int | None) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class
-        raise BadModelError(
-            "ONNX Runtime cannot use the model's ONNX file: get the model again, or publish it anew"
-        ) from error
+        raise BadModelError("ONNX Runtime cannot use the ONNX file: get the model again or publish it anew") from error

@@ -77,6 +77,4 @@ def _compile(onnx: bytes, precision: Precision, threads: int | None) -> openvino
     try:
         return core.compile_model(core.read_model(onnx), "CPU", settings)
     except RuntimeError as error:
-        raise BadModelError(
-            "OpenVINO cannot use the model's ONNX file: get the model again, or publish it anew"
-        ) from error
+        raise BadModelError("OpenVINO cannot use the ONNX file: get the model again or publish it anew") from error
