@@ -1,5 +1,6 @@
 """Help: every command has examples, and every example would run as it stands."""
 
+import itertools
 import re
 import shlex
 
@@ -47,7 +48,7 @@ def _docstring(command: str) -> str:
 
 
 def _named_parts_exist(arguments: list[str]) -> None:
-    for option, given in zip(arguments, arguments[1:], strict=False):
+    for option, given in itertools.pairwise(arguments):
         family = {"--gate": "gates", "--degradation": "degradations", "--restorer": "restorers"}.get(option)
         if family:
             Part.parse(given).make(family)

@@ -4,8 +4,10 @@ import contextlib
 import csv
 import json
 import os
+import pty
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import mrcfile
@@ -164,7 +166,7 @@ def test_grade_says_the_same_and_writes_nothing(restored, program: Program, raw:
         assert {k: found[k] for k in ("verdict", "sigma_px", "noise")} == {
             k: row[k] for k in ("verdict", "sigma_px", "noise")
         }
-    lines = program("grade", raw / "t2.tif", raw / "t1.tif").err.splitlines()
+    lines = program("grade", raw / "t2.tif", raw / "t1.tif").out.splitlines()
     assert any("t2.tif" in line and "restore" in line and " px" in line and " nm" in line for line in lines)
 
 
@@ -194,17 +196,30 @@ def test_names_that_are_no_text_are_carried_through(program: Program, tmp_path: 
     assert "skipped" in program("restore", raw, "-o", out, "--restorer", "unsharp", code=1).err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_a_terminal_shows_a_bar_with_rate_and_time_left(raw: Path, tmp_path: Path) -> None:
-    import pty
+    shown = on_a_terminal(["restore", raw, "-o", tmp_path, "--restorer", "unsharp", "--no-report"])
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(rf"8 restored.* {BLOCKS}/{BLOCKS} [\d.]+ Mpx/s \d+:\d\d:\d\d", text), text
 
-    process, screen = pty.fork()
-    if not process:
-        os.execv(PROGRAM, [PROGRAM, "restore", raw, "-o", tmp_path, "--restorer", "unsharp", "--no-report"])  # noqa: S606
+
+def test_json_goes_to_its_file_while_the_bar_is_on_the_terminal(raw: Path, tmp_path: Path) -> None:
+    with (tmp_path / "grades.jsonl").open("wb") as file:
+        shown = on_a_terminal(["grade", raw, "--json"], output=file.fileno())
+    rows = [json.loads(line) for line in (tmp_path / "grades.jsonl").read_text().splitlines()]
+    assert len(rows) == BLOCKS
+    assert f"{BLOCKS}/{BLOCKS}" in shown
+    assert "verdict" not in shown
+
+
+def on_a_terminal(arguments: list[object], output: int | None = None) -> str:
+    """Run the program on a pseudo-terminal, with its standard output elsewhere if given; return what is shown."""
+    screen, ours = pty.openpty()
+    running = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=ours, stdout=output or ours, stderr=ours)
+    os.close(ours)
     shown = b""
     with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
         while some := os.read(screen, 1 << 16):
             shown += some
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert re.search(rf"8 restored.* {BLOCKS}/{BLOCKS} [\d.]+ Mpx/s \d+:\d\d:\d\d", text), text
+    os.close(screen)
+    assert running.wait() == 0
+    return shown.decode()

@@ -16,8 +16,8 @@ _FIELDS = (
     "expected", "pixel_nm", "height", "width", "mode", "seconds", "output", "clipped", "error",
 )  # fmt: skip
 _STYLES = {
-    "restored": "cyan", "restore": "cyan", "kept": "green", "retake": "bold yellow", "no_content": "dim", "failed": "bold red",
-    "unreadable": "bold red", "skipped": "dim",
+    "restored": "cyan", "restore": "cyan", "kept": "green", "retake": "bold yellow", "no_content": "dim",
+    "failed": "bold red", "unreadable": "bold red", "skipped": "dim",
 }  # fmt: skip
 
 
@@ -65,6 +65,8 @@ def watching(*, lines: bool, as_json: bool, quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=console,
+        # Else what is printed to a file would go to the terminal, above the bar.
+        redirect_stdout=sys.stdout.isatty(),
         # On a terminal, lines on standard output and a bar on standard error would overwrite each other.
         disable=quiet or not console.is_terminal or (lines and sys.stdout.isatty()),
     )
