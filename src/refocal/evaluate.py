@@ -6,6 +6,7 @@ mean, standard deviation and count for each group (specimen), degradation and re
 
 import csv
 import fnmatch
+import functools
 import io
 import math
 import zlib
@@ -168,10 +169,12 @@ def evaluate(
     return [_row(group, name, rows, metrics) for (group, name), rows in scores.items()]
 
 
-def oracle_wiener(example: Example) -> Restorer:
-    """Return the Wiener filter that knows the true kernel, noise and power spectrum."""
+def oracle_wiener(example: Example, rings: bool = True) -> Restorer:
+    """Return the Wiener filter that knows the true kernel, noise and power spectrum (see `rings` of the restorer)."""
     noise = max(float(example.hints.get("noise", 2.0)), 0.3) / 255
-    made: Restorer = families.make("restorers", "wiener", kernel=_kernel(example), noise=noise, truth=example.truth)
+    made: Restorer = families.make(
+        "restorers", "wiener", kernel=example.hints["kernel"].tolist(), noise=noise, truth=example.truth, rings=rings
+    )
     return made
 
 
@@ -195,7 +198,11 @@ def _kernel(example: Example) -> list[list[float]]:
     return kernel
 
 
-ORACLES: Mapping[str, Make] = {"oracle_wiener": oracle_wiener, "oracle_richardson_lucy": oracle_richardson_lucy}
+ORACLES: Mapping[str, Make] = {
+    "oracle_wiener": oracle_wiener,
+    "oracle_wiener_periodogram": functools.partial(oracle_wiener, rings=False),
+    "oracle_richardson_lucy": oracle_richardson_lucy,
+}
 
 
 def table_csv(rows: Sequence[Mapping[str, Any]]) -> str:

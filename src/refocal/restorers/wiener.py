@@ -31,6 +31,9 @@ class Wiener:
     truth
         The sharp (y, x) image in contrast units, for the oracle: its power spectrum is used, nothing else. Without it
         the power is taken to fall with the square of the frequency and to add up to the variance of the image.
+    rings
+        Average the true power over rings of equal frequency: the spectrum of such tissue, which is what the theory
+        asks for. Without it the power of each single frequency of this very image is used, which no other image has.
     """
 
     def __init__(
@@ -39,12 +42,14 @@ class Wiener:
         noise: float = 0.02,
         kernel: Sequence[Sequence[float]] | None = None,
         truth: Sequence[Sequence[float]] | Pixels | None = None,
+        rings: bool = True,
     ) -> None:
         if not 0 < noise < 10:
             raise ValueError(f"noise must lie between 0 and 10 contrast units, got {noise}")
         self.noise = noise
         self._kernel = _pixels.kernel_of(kernel, sigma_px)
         self._truth = None if truth is None else np.asarray(truth, np.float32)
+        self._rings = rings
         self._margin = 2 * max(self._kernel.shape)
         self.reach = Reach(halo=self._margin)
 
@@ -68,7 +73,7 @@ class Wiener:
             if truth.shape != padded.shape:
                 raise ValueError(f"the truth has shape {self._truth.shape}, which is not that of the image")
             measured: NDArray[np.float64] = np.abs(np.fft.rfft2(truth)) ** 2 / truth.size
-            return measured
+            return _over_rings(measured, truth.shape) if self._rings else measured
         height, width = padded.shape
         fy, fx = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
         square = fy**2 + fx**2
@@ -77,3 +82,13 @@ class Wiener:
         variance = max(float(padded.var(dtype=np.float64)) - self.noise**2, 1e-8)
         expected: NDArray[np.float64] = (fall * (variance / fall.mean()))[:, : width // 2 + 1]
         return expected
+
+
+def _over_rings(power: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Average the power in a half plane over rings one step of the coarser frequency axis wide."""
+    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
+    ring = (np.hypot(fy, fx) * min(shape)).round().astype(int)
+    sums = np.bincount(ring.ravel(), power.ravel())
+    mean: NDArray[np.float64] = sums / np.maximum(np.bincount(ring.ravel()), 1)
+    spread: NDArray[np.float64] = mean[ring]
+    return spread
