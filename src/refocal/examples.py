@@ -5,7 +5,7 @@ that a run that resumes draws what the uninterrupted run would have drawn.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +30,18 @@ class SharpTiles:
         self.files = sorted(f for p in paths for f in ([p] if p.is_file() else p.rglob("*")) if is_image_name(f))
         self.patch = patch
         self.size = patch + 2 * MARGIN
-        self._pages = [(page, s) for page in self._read() for s in scales if min(page.shape) >= s * self.size]
+        self._pages: list[tuple[Counts, int]] = []
+        weights: list[float] = []
+        for file in self.files:
+            fitting = [(page, s) for page in _read(file) for s in scales if min(page.shape) >= s * self.size]
+            # The square root of a file's area keeps one huge file, or a stack of a thousand pages, from being all.
+            area = sum(page.size / s**2 for page, s in fitting)
+            weights += [page.size / s**2 / area**0.5 for page, s in fitting]
+            self._pages += fitting
         if not self._pages:
             where = ", ".join(map(str, paths))
             raise BadOptionError(f"no image of at least {self.size}x{self.size} px under {where}; give sharp tiles")
-        areas = np.array([page.size / s**2 for page, s in self._pages], float)
-        # The square root keeps one huge file from being all that is seen.
-        self._weights = np.sqrt(areas) / np.sqrt(areas).sum()
-
-    def _read(self) -> Iterator[Counts]:
-        for path in self.files:
-            with open_image(path) as image:
-                for page in range(image.info.shape[0]):
-                    yield image.read(page)
+        self._weights = np.array(weights) / sum(weights)
 
     def hashes(self) -> dict[str, str]:
         """Return {file name: SHA-256} of the files."""
@@ -59,6 +58,11 @@ class SharpTiles:
         flips = rng.integers(0, 2, 3)
         pixels = pixels[:: 1 - 2 * int(flips[0]), :: 1 - 2 * int(flips[1])]
         return np.ascontiguousarray(pixels.T if flips[2] else pixels)
+
+
+def _read(path: Path) -> list[Counts]:
+    with open_image(path) as image:
+        return [image.read(page) for page in range(image.info.shape[0])]
 
 
 def draw_examples(
