@@ -173,7 +173,7 @@ def oracle_wiener(example: Example, rings: bool = True) -> Restorer:
     """Return the Wiener filter that knows the true kernel, noise and power spectrum (see `rings` of the restorer)."""
     noise = max(float(example.hints.get("noise", 2.0)), 0.3) / 255
     made: Restorer = families.make(
-        "restorers", "wiener", kernel=example.hints["kernel"].tolist(), noise=noise, truth=example.truth, rings=rings
+        "restorers", "wiener", kernel=_kernel(example), noise=noise, truth=example.truth, rings=rings
     )
     return made
 

@@ -104,7 +104,7 @@ def test_a_wrong_request_is_refused_in_one_line(inside: Program, lab: Path, comm
     assert not [p for p in (lab / "out").rglob("*") if p.suffix in (".tif", ".part", ".safetensors")]
 
 
-@pytest.mark.parametrize("command", ["restor raw -o out", RESTORE + "--gate sharpnes", RESTORE + "--model gran-me"])
+@pytest.mark.parametrize("command", ["restor raw -o out", RESTORE + "--model gran-me"])
 def test_the_program_refuses_in_one_line(program: Program, lab: Path, command: str) -> None:
     said = program(*command.split(), code=2, cwd=lab)
     assert CASES[command] in said.line

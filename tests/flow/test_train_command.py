@@ -60,16 +60,16 @@ def test_training_leaves_a_model_with_its_card_and_its_history(trained: Path) ->
     assert not list(trained.rglob("*.part"))
 
 
-def test_the_same_command_again_trains_nothing(program: Program, inside: Program, lab: Path, trained: Path) -> None:
+def test_the_same_command_again_trains_nothing(inside: Program, lab: Path, trained: Path) -> None:
     before = header.read(trained / "tiny.safetensors"), (trained / "train.jsonl").read_text()
-    said = program("train", "tiny.yaml", "-d", "sharp", "-o", "one", "--valid", "held=sharp", cwd=lab)
+    said = inside("train", "tiny.yaml", "-d", "sharp", "-o", "one", "--valid", "held=sharp", cwd=lab)
     assert "step " not in said.err
     assert (header.read(trained / "tiny.safetensors"), (trained / "train.jsonl").read_text()) == before
     refused = inside("train", "tiny.yaml", "lr=0.01", "-d", "sharp", "-o", "one", code=2, cwd=lab)
     assert "another recipe" in refused.line
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(program: Program, lab: Path, trained: Path) -> None:
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(inside: Program, lab: Path, trained: Path) -> None:
     run = [PROGRAM, "train", "tiny.yaml", "-d", "sharp", "-o", "two"]
     running = subprocess.Popen(run, cwd=lab, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     checkpoint, began = lab / "two" / "last.ckpt", time.monotonic()
@@ -79,7 +79,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(program: Program, l
     running.communicate()
     assert running.returncode == -signal.SIGKILL
     assert not (lab / "two" / "tiny.safetensors").exists()
-    program(*run[1:], cwd=lab)
+    inside(*run[1:], cwd=lab)
     one, two = (header.read(folder / "tiny.safetensors") for folder in (trained, lab / "two"))
     assert two.tensors_sha256 == one.tensors_sha256
     assert two.onnx_sha256 == one.onnx_sha256
@@ -97,3 +97,13 @@ def test_the_new_model_restores_on_every_runtime(inside: Program, lab: Path, tra
     assert np.abs(got[0] - got[2]).max() <= 3  # bfloat16
     scores = inside("evaluate", lab / "sharp", "-r", f"mine={trained / 'tiny.safetensors'}", "--json").out
     assert [json.loads(line)["restorer"] for line in scores.splitlines()] == ["nothing", "mine"]
+
+
+def test_bench_gives_a_row_for_each_runtime(program: Program, trained: Path) -> None:
+    said = program(
+        "bench", "restore", "--model", trained / "tiny.safetensors", "--size", "64x64", "--rounds", "1", "--json"
+    )
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    assert {"openvino f32", "onnx f32"} <= {row["variant"] for row in rows}
+    assert all(row["mpx_per_s"] > 0 and row["size"] == "64x64" for row in rows)
+    assert all(abs(row["db_lost"]) < 0.1 for row in rows)
