@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refocal import families
 from refocal.errors import BadOptionError, UnsupportedError
 from refocal.formats import is_image_name, open_image
 from refocal.values import UNIT, Contrast, Counts, Degradation, Example, Frames, Pixels
@@ -20,28 +21,44 @@ MARGIN = 20  # px of real surroundings on every side, so that a crop's border is
 class SharpTiles:
     """Every page of every image under `paths`, as unit-contrast crops at one of several binnings.
 
+    With `softest_px`, pages that the default gate measures to be softer than that after binning are left out.
+
     Raises
     ------
     BadOptionError
         If there is no image, or none as large as a crop.
     """
 
-    def __init__(self, paths: Sequence[Path], scales: Sequence[int], patch: int) -> None:
+    def __init__(
+        self, paths: Sequence[Path], scales: Sequence[int], patch: int, softest_px: float | None = None
+    ) -> None:
         self.files = sorted(f for p in paths for f in ([p] if p.is_file() else p.rglob("*")) if is_image_name(f))
         self.patch = patch
         self.size = patch + 2 * MARGIN
         self._pages: list[tuple[Counts, int]] = []
         weights: list[float] = []
         for file in self.files:
-            fitting = [(page, s) for page in _read(file) for s in scales if min(page.shape) >= s * self.size]
+            fitting = [(page, s) for page in _read(file) for s in scales if self._fits(page, s, softest_px)]
             # The square root of a file's area keeps one huge file, or a stack of a thousand pages, from being all.
             area = sum(page.size / s**2 for page, s in fitting)
             weights += [page.size / s**2 / area**0.5 for page, s in fitting]
             self._pages += fitting
         if not self._pages:
             where = ", ".join(map(str, paths))
-            raise BadOptionError(f"no image of at least {self.size}x{self.size} px under {where}; give sharp tiles")
+            limit = "" if softest_px is None else f" with a blur of at most {softest_px:g} px"
+            raise BadOptionError(f"no image of at least {self.size}x{self.size} px{limit} under {where}")
         self._weights = np.array(weights) / sum(weights)
+
+    def _fits(self, page: Counts, scale: int, softest_px: float | None) -> bool:
+        if min(page.shape) < scale * self.size:
+            return False
+        if softest_px is None:
+            return True
+        # A soft target would teach a net to leave blur behind.
+        contrast = Contrast.of(page.dtype)
+        binned = contrast.counts(_bin(contrast.unit(page), scale), page.dtype)
+        sigma_px = families.make("gates", "sharpness")(Frames(binned[None], contrast=contrast)).sigma_px
+        return sigma_px is not None and sigma_px <= softest_px
 
     def hashes(self) -> dict[str, str]:
         """Return {file name: SHA-256} of the files."""
@@ -53,11 +70,17 @@ class SharpTiles:
         edge = self.size * scale
         y, x = (int(rng.integers(0, n - edge + 1)) for n in page.shape)
         pixels = Contrast.of(page.dtype).unit(page[y : y + edge, x : x + edge])
-        if scale > 1:
-            pixels = pixels.reshape(self.size, scale, self.size, scale).mean((1, 3))
+        pixels = _bin(pixels, scale)
         flips = rng.integers(0, 2, 3)
         pixels = pixels[:: 1 - 2 * int(flips[0]), :: 1 - 2 * int(flips[1])]
         return np.ascontiguousarray(pixels.T if flips[2] else pixels)
+
+
+def _bin(pixels: Pixels, scale: int) -> Pixels:
+    height, width = (n // scale for n in pixels.shape)
+    cut = pixels[: height * scale, : width * scale]
+    binned: Pixels = cut.reshape(height, scale, width, scale).mean((1, 3))
+    return binned
 
 
 def _read(path: Path) -> list[Counts]:

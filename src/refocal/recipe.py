@@ -28,6 +28,9 @@ class Recipe(BaseModel):
     degradation: str
     degradation_options: dict[str, Any] = {}
     scales: list[int] = Field([1], description="binning of the sharp tiles; 2 halves the native blur and noise")
+    softest_px: float | None = Field(
+        None, gt=0, description="tiles that the gate measures to be softer than this, after binning, are no targets"
+    )
     contrast_jitter: float = Field(0.0, ge=0, lt=1, description="targets lose up to this share of their contrast")
     invert: float = Field(0.0, ge=0, le=1, description="share of targets with inverted contrast")
     patch: int = Field(96, ge=16)

@@ -132,3 +132,11 @@ def test_schedules(tiles: SharpTiles, tmp_path: Path) -> None:
 def test_a_folder_without_tiles_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadOptionError, match="no image"):
         SharpTiles([tmp_path], [1], 32)
+
+
+def test_soft_tiles_are_no_targets_until_binning_makes_them_sharp(tmp_path: Path) -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(1).random((640, 640)), (0, 0), 2.0)
+    cv2.imwrite(str(tmp_path / "soft.png"), np.clip(128 + 900 * (noise - 0.5), 0, 255).astype(np.uint8))
+    assert SharpTiles([tmp_path], [1, 3], 32, softest_px=1.2).crop(np.random.default_rng(0)).shape == (72, 72)
+    with pytest.raises(BadOptionError, match="at most 1"):
+        SharpTiles([tmp_path], [1], 32, softest_px=1.2)

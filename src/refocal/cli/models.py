@@ -63,7 +63,7 @@ def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str], devi
     from refocal.train import train as run_training
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    tiles = SharpTiles(data, recipe.scales, recipe.patch)
+    tiles = SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     validate = _validator(valid, degradation) if valid else None
     trained = run_training(recipe, tiles, out, validate=validate, report=each_step(recipe.steps), devices=devices)

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import math
+import os
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -71,7 +72,7 @@ def write_report(
     shown = [depict(tile, places, _contrast(found)) for tile in choose(found.tiles, max_pictures)]
     page = _render(found, shown, title)
     try:
-        with whole(Path(html_path)) as part:
+        with whole(Path(html_path), tag=str(os.getpid())) as part:
             part.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise WriteError(f"cannot write the report {html_path}: {error.strerror}; choose another path") from error
