@@ -68,8 +68,7 @@ def restore_rows(
     threads
         Threads; None for all cores.
     truth, seen
-        A sharp (y, x) image in contrast units and what the microscope saw of it, for the quality lost; None takes a
-        blurred and noisy drawing.
+        A sharp (y, x) image in contrast units and what the microscope saw of it; None takes a spoilt drawing.
     variants
         What to compare.
 
@@ -90,30 +89,32 @@ def restore_rows(
         workers = {
             v.name: stack.enter_context(_Worker(v, str(path), seen, threads or 1)) for v in (*there, *needed.values())
         }
-        seconds: dict[str, list[float]] = {name: [] for name in workers}
-        for _ in range(rounds):
-            for name, worker in workers.items():
-                seconds[name].append(worker.ask("run"))
-        median = {name: statistics.median(times) for name, times in seconds.items()}
+        median = _medians(workers, rounds)
         flop = _flop(path, truth.shape)
         results = {v.name: workers[v.name].ask("result") for v in there}
         memory = {v.name: workers[v.name].ask("memory") for v in there}
     exact = _psnr(results[EAGER], truth) if EAGER in results else None
     for v in there:
-        rate, peak = flop / median[v.name] / 1e9, PEAK_FLOP / median[f"peak {v.peak}"] / 1e9
+        peak = PEAK_FLOP / median[f"peak {v.peak}"]
         yield {
             "variant": v.name,
             "size": f"{truth.shape[0]}x{truth.shape[1]}",
             "mpx_per_s": truth.size / 1e6 / median[v.name],
             "ratio_fp32_eager": median[EAGER] / median[v.name] if EAGER in median else None,
             "db_lost": None if exact is None else exact - _psnr(results[v.name], truth),
-            "peak_share": rate / peak,
-            "gflops": rate,
-            "peak_gflops": peak,
-            "peak_mib": memory[v.name],
-            "threads": threads,
-            "cpu": cpu(),
+            "peak_share": flop / median[v.name] / peak,
+            **{"gflops": flop / median[v.name] / 1e9, "peak_gflops": peak / 1e9, "peak_mib": memory[v.name]},
+            **{"threads": threads, "cpu": cpu()},
         }
+
+
+def _medians(workers: Mapping[str, "_Worker"], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each worker; they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            seconds[name].append(worker.ask("run"))
+    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def cpu() -> str:

@@ -64,14 +64,12 @@ def train(
     report
         Called with every line of `train.jsonl`.
     devices
-        Processes that share the work, each with its own batch; None takes all GPUs, or one process on a CPU.
+        Processes that share the work, each with its own batch; None takes all GPUs, or one on a CPU.
 
     Raises
     ------
-    BadModelError
-        If the checkpoint in `out` belongs to another recipe.
-    BadOptionError
-        If the recipe stops by the clock and there are several processes.
+    BadModelError, BadOptionError
+        If `out` holds the checkpoint of another recipe; if several processes shall stop by the clock.
     """
     if devices is not None and devices > 1 and recipe.minutes is not None:
         raise BadOptionError("`minutes` needs one process (each has a clock of its own); give steps instead")
@@ -93,27 +91,24 @@ def train(
             seed = (recipe.seed, state.step, fabric.global_rank)
             examples = draw_examples(tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert)
             losses = objective(model.train(), _stack(examples, fabric))
-            rate = _descend(recipe, state, fabric, model, torch.stack(list(losses.values())).sum())
+            rate = _descend(recipe, state, fabric, model, losses)
             state.advance(time.perf_counter() - began, time.process_time() - busy)
             journal.step(state, losses, rate)
             due = state.step % recipe.validate_every == 0 or state.finished
             if validate is not None and due and fabric.is_global_zero:
-                state.latest = dict(validate(state.result))
-                journal.scores(state, state.latest)
-                if state.better(state.latest):
-                    state.save(out / "best.ckpt")
+                journal.scores(state, state.judge(validate, out / "best.ckpt"))
             if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
     return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
 
 
-def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, loss: Tensor) -> float:
-    """Take one step against the gradient of the loss and return the learning rate that was used."""
+def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, losses: Mapping[str, Tensor]) -> float:
+    """Take one step against the gradient of the summed losses and return the learning rate that was used."""
     rate = _rate(recipe, state)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.optimiser.zero_grad()
-    fabric.backward(loss)
+    fabric.backward(torch.stack(list(losses.values())).sum())
     if recipe.clip:
         fabric.clip_gradients(model, state.optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
     state.optimiser.step()
@@ -231,6 +226,13 @@ class _State:
         self.step += 1
         self.seconds += seconds
         self.compute += compute / torch.get_num_threads()
+
+    def judge(self, validate: Validate, best: Path) -> dict[str, float]:
+        """Score the result; save the checkpoint as the best one if it is."""
+        self.latest = dict(validate(self.result))
+        if self.better(self.latest):
+            self.save(best)
+        return self.latest
 
     def better(self, scores: Mapping[str, float]) -> bool:
         key = next(iter(scores), None)

@@ -141,7 +141,7 @@ def test_a_cell_of_the_map_leads_to_its_tile(page):
 
 def test_a_cell_without_pictures_leads_to_its_row(browser, report):
     bare = write_report(report.parent, report.with_name("bare.html"), inputs=report.parent / "raw", max_pictures=0)
-    page = browser.new_page(viewport={"width": 1280, "height": 500})
+    page = browser.new_page(viewport={"width": 1280, "height": 500}, reduced_motion="reduce")
     page.goto(bare.as_uri())
     page.locator(".map .cell[data-tile='3']").click()
     assert page.locator("#tiles tr.at td").first.inner_text() == "s/tile_r1_c1.png"

@@ -32,14 +32,14 @@ def gaussian(covariance: NDArray[np.float64], radius: int | None = None) -> Kern
 def disc(sigma_px: float, edge_px: float = 0.5) -> Kernel:
     """Return a uniform disc whose edge is softened by the source, a Gaussian of `edge_px`, `sigma_px` wide in all.
 
-    The edge takes its part of the width; where less than a radius of one pixel is left, the disc cannot be told from
+    The edge takes its part of the width; where less than a radius of 1.4 pixels is left, the disc cannot be told from
     a Gaussian, which is returned.
     """
     squared = 4 * (sigma_px**2 - edge_px**2)
-    if squared < 1:
+    if squared < 2:
         return gaussian(np.eye(2) * sigma_px**2)
     # Pixels add up to 1/12 px^2 of their own, less for small discs: measure it and take it out.
-    for _ in range(2):
+    for _ in range(3):
         squared += 4 * (sigma_px**2 - width(_soft_disc(float(np.sqrt(squared)), edge_px)) ** 2)
     return _soft_disc(float(np.sqrt(squared)), edge_px)
 
