@@ -95,17 +95,27 @@ def restore_rows(
         memory = {v.name: workers[v.name].ask("memory") for v in there}
     exact = _psnr(results[EAGER], truth) if EAGER in results else None
     for v in there:
-        peak = PEAK_FLOP / median[f"peak {v.peak}"]
         yield {
-            "variant": v.name,
-            "size": f"{truth.shape[0]}x{truth.shape[1]}",
-            "mpx_per_s": truth.size / 1e6 / median[v.name],
-            "ratio_fp32_eager": median[EAGER] / median[v.name] if EAGER in median else None,
+            **_speed(v, truth, median, flop),
             "db_lost": None if exact is None else exact - _psnr(results[v.name], truth),
-            "peak_share": flop / median[v.name] / peak,
-            **{"gflops": flop / median[v.name] / 1e9, "peak_gflops": peak / 1e9, "peak_mib": memory[v.name]},
-            **{"threads": threads, "cpu": cpu()},
+            "peak_mib": memory[v.name],
+            "threads": threads,
+            "cpu": cpu(),
         }
+
+
+def _speed(variant: Variant, truth: Pixels, seconds: Mapping[str, float], flop: float) -> dict[str, Any]:
+    """Return the part of a row that follows from the seconds of a variant, of float32 eager and of matrix products."""
+    own, peak = seconds[variant.name], PEAK_FLOP / seconds[f"peak {variant.peak}"]
+    return {
+        "variant": variant.name,
+        "size": f"{truth.shape[0]}x{truth.shape[1]}",
+        "mpx_per_s": truth.size / 1e6 / own,
+        "ratio_fp32_eager": seconds[EAGER] / own if EAGER in seconds else None,
+        "peak_share": flop / own / peak,
+        "gflops": flop / own / 1e9,
+        "peak_gflops": peak / 1e9,
+    }
 
 
 def _medians(workers: Mapping[str, "_Worker"], rounds: int) -> dict[str, float]:
