@@ -248,7 +248,7 @@ class Layout(Protocol):
         ...
 
     def known(self, root: Path, folder: str) -> Known:
-        """Read what is said about a folder; cheap when nothing changed, and patient with files that are being written."""
+        """Read what is said about a folder; cheap when nothing changed, patient with half-written files."""
         ...
 
 
