@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 some tiles failed (each is named), 2 the request was wrong
 """
 
 import importlib
+import pkgutil
 import sys
 from typing import NoReturn
 
@@ -25,7 +26,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; every error is one line."""
-    for commands in ("tiles", "models", "look"):  # in the order of the help
+    found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
+    for commands in sorted(found, key=lambda name: (name != "tiles", name)):  # restoring comes first in the help
         importlib.import_module(f"refocal.cli.{commands}")
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
