@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -41,6 +41,7 @@ def sigma(image: np.ndarray) -> float:
 
 
 @few
+@example(seed=30151, slope=1.03125, start=0.5, more=1.0)  # nothing coarser than 8 px, where chance looked like shading
 @given(seed=seeds, slope=slopes, start=st.floats(0.5, 2.0), more=st.floats(0.5, 1.5))
 def test_more_blur_reads_softer(seed: int, slope: float, start: float, more: float) -> None:
     image = texture(seed, slope)

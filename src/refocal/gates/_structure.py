@@ -38,7 +38,10 @@ class Structure:
 
     values: dict[Key, float]
     shading: float = math.nan
-    """Exponent at lag 8 along y before planes are taken off; 2 for shading, with or without noise."""
+    """Exponent at lag 8 along y before planes are taken off; 2 for shading, with or without noise.
+
+    NaN where most of the structure is finer than 8 px: what is left to measure at lag 8 is chance then.
+    """
 
     def rise(self, direction: tuple[int, int], near: int, far: int) -> float:
         """Return D(far) - D(near) along a direction, NaN where one of them is absent."""
@@ -84,7 +87,8 @@ def structure(image: Counts) -> Structure:
         else np.ones_like(smooth)
     )
     means, shaded = (dict(zip(keys, v[used].mean(0).tolist(), strict=True)) for v in (values, raw))
-    return Structure(means, Structure(shaded).exponent(8, Y))
+    rough = Structure(shaded)
+    return Structure(means, rough.exponent(8, Y) if rough.rise(Y, 8, 16) > rough.rise(Y, 1, 8) else math.nan)
 
 
 def clipped(image: Counts) -> float:
