@@ -6,25 +6,26 @@ Nothing waits for a full batch: the loop waits for one block and takes what else
 source is never delayed by batching, and batches grow by themselves where restoring is the slower half. Order and
 batching depend on timing; pixels do not, because a restorer gives each block the same answer in any batch.
 
-One bad block is an event, a dead source is an exception. At most `ahead + batch` frames are alive at any moment.
+One bad block is an event, a dead source is an exception. What cannot be done now (`LaterError`) is no failure: a source
+that says so gives the block again by itself, and a sink that says so has the block queued in the log. At most `ahead + batch` frames are alive at any moment.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from refocal.blocks import Block
-from refocal.errors import RefocalError, UnreadableError
+from refocal.errors import LaterError, RefocalError, UnreadableError
 from refocal.log import Event, split_key
 from refocal.readahead import ReadAhead
 from refocal.values import Counts, Frames, Gate, Grade, Restored, Restorer, Sink, Source
 
-Decision = Literal["restored", "kept", "retake", "no_content", "unreadable", "failed", "skipped"]
+Decision = Literal["restored", "kept", "retake", "no_content", "unreadable", "failed", "skipped", "queued"]
 
 _MEASURED = ("reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected")
 _NO_GATE = Grade("restore", "no gate")
@@ -34,6 +35,9 @@ _CARRIED: Mapping[str, Decision] = {
     "no_content": "no_content",
     "unreadable": "unreadable",
 }
+Check = Callable[[Frames, Restored, Grade], Mapping[str, Any] | str]
+"""Looks at what was restored; returns facts for the log, or one line that says why it is no good."""
+
 _READERS = 4  # decoding is done by libraries that release the GIL; more threads than this only fight for the disk
 
 
@@ -78,10 +82,11 @@ class _Seen:
 
 def run(
     source: Source,
-    restorer: Restorer,
+    restorer: Restorer | None,
     sink: Sink,
     *,
     gate: Gate | None = None,
+    check: Check | None = None,
     log: Journal | None = None,
     batch: int = 4,
     ahead: int = 4,
@@ -95,11 +100,15 @@ def run(
     source
         Finite or endless. Iterated in a thread of its own, read in others.
     restorer
-        Called in the calling thread with one to `batch` frames of one shape and dtype.
+        Called in the calling thread with one to `batch` frames of one shape and dtype. None restores nothing now: what
+        is worth restoring is logged as `queued`.
     sink
         Written in the calling thread, one block at a time; `has` is asked in the reader threads.
     gate
         Called in the reader threads; None restores everything.
+    check
+        Called in the calling thread with each restored block; one that it refuses is to be retaken, and carried over
+        as it was.
     log
         Gets one event for each block that is settled; nothing for blocks that the sink has.
     batch, ahead
@@ -122,23 +131,34 @@ def run(
     tally = _Tally(log, progress)
     # The only place of this thread that holds frames while others are read: locals would keep them alive for longer.
     waiting: deque[_Seen] = deque()
+    hands = _Hands(restorer, sink, check, clock)
     see = partial(_see, source=source, sink=sink, gate=gate, clock=clock)
     with ReadAhead(source, see, room=ahead + batch, threads=min(ahead, _READERS)) as reader:
         while True:
             waiting.extend(reader.ready(wait=not waiting))
             if not waiting:
                 break
-            for event in _work(waiting, batch, restorer, sink, clock):
+            for event in _work(waiting, batch, hands):
                 tally.add(event)
                 reader.release()
     return Summary(tally.counts, tuple(tally.failed), tally.pixels, clock() - start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """What a run works with."""
+
+    restorer: Restorer | None
+    sink: Sink
+    check: Check | None
+    clock: Callable[[], float]
 
 
 class _Tally:
     """Logs, counts and shows events."""
 
     def __init__(self, log: Journal | None, progress: Callable[[Event], None] | None) -> None:
-        self.counts: dict[str, int] = dict.fromkeys(("restored", *_CARRIED.values(), "failed", "skipped"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(("restored", *_CARRIED.values(), "failed", "skipped", "queued"), 0)
         self.failed: list[str] = []
         self.pixels = 0
         self._log = log
@@ -163,22 +183,22 @@ def _see(block: Block, source: Source, sink: Sink, gate: Gate | None, clock: Cal
             return _Seen(block, decision="skipped")
         frames = source.read(block)
         return _Seen(block, clock() - start, frames, gate(frames) if gate else _NO_GATE)
+    except LaterError:
+        return _Seen(block, decision="skipped")
     except UnreadableError as error:
         return _Seen(block, clock() - start, decision="unreadable", error=_line(error))
     except BaseException as error:
         return _Seen(block, clock() - start, decision="failed", error=_line(error))
 
 
-def _work(
-    waiting: deque[_Seen], batch: int, restorer: Restorer, sink: Sink, clock: Callable[[], float]
-) -> Iterator[Event]:
+def _work(waiting: deque[_Seen], batch: int, hands: _Hands) -> Iterator[Event]:
     """Settle everything that needs no restoring, then restore one group."""
     for _ in range(len(waiting)):
-        if waiting[0].to_restore:
+        if waiting[0].to_restore and hands.restorer:
             waiting.rotate(-1)
         else:
-            yield _settle(waiting.popleft(), sink, clock)
-    yield from _restore(_group(waiting, batch), restorer, sink, clock)
+            yield _settle(waiting.popleft(), hands)
+    yield from _restore(_group(waiting, batch), hands)
 
 
 def _group(waiting: deque[_Seen], batch: int) -> deque[_Seen]:
@@ -198,26 +218,24 @@ def _kind(seen: _Seen) -> tuple[object, ...]:
     return frames.counts.shape, frames.counts.dtype, frames.target
 
 
-def _restore(
-    group: deque[_Seen], restorer: Restorer, sink: Sink, clock: Callable[[], float]
-) -> Iterator[dict[str, Any]]:
+def _restore(group: deque[_Seen], hands: _Hands) -> Iterator[dict[str, Any]]:
     """Restore and write a group, emptying it; a group that fails is tried again one by one."""
-    if not group:
+    if not group or not hands.restorer:
         return
-    start = clock()
+    start = hands.clock()
     failure = None
     try:
-        restored = _call(restorer, group)
+        restored = _call(hands.restorer, group)
     except Exception as error:
         failure = _line(error)
     if failure is None:
-        share = (clock() - start) / len(group)
+        share = (hands.clock() - start) / len(group)
         while group:
-            yield _write(group.popleft(), restored.popleft(), share, sink, clock)
+            yield _write(group.popleft(), restored.popleft(), share, hands)
     elif len(group) == 1:
-        yield _event(group.popleft(), "failed", clock() - start, error=failure)
+        yield _event(group.popleft(), "failed", hands.clock() - start, error=failure)
     while group:
-        yield from _restore(deque([group.popleft()]), restorer, sink, clock)
+        yield from _restore(deque([group.popleft()]), hands)
 
 
 def _call(restorer: Restorer, group: deque[_Seen]) -> deque[Restored]:
@@ -234,25 +252,37 @@ def _call(restorer: Restorer, group: deque[_Seen]) -> deque[Restored]:
     return restored
 
 
-def _write(seen: _Seen, restored: Restored, seconds: float, sink: Sink, clock: Callable[[], float]) -> dict[str, Any]:
-    start = clock()
+def _write(seen: _Seen, restored: Restored, seconds: float, hands: _Hands) -> dict[str, Any]:
+    start = hands.clock()
     try:
-        facts = {"clipped": _clipped(restored.counts), **(sink.write(seen.block, restored) or {})}
+        facts: dict[str, Any] = {}
+        if hands.check and seen.frames and seen.grade:
+            checked = hands.check(seen.frames, restored, seen.grade)
+            if isinstance(checked, str):
+                return _settle(replace(seen, grade=replace(seen.grade, verdict="retake", reason=checked)), hands)
+            facts = {"checked": dict(checked)}
+        facts |= {"clipped": _clipped(restored.counts), **(hands.sink.write(seen.block, restored) or {})}
+    except LaterError:
+        return _event(seen, "queued")
     except Exception as error:
-        return _event(seen, "failed", seconds + clock() - start, error=_line(error))
-    return _event(seen, "restored", seconds + clock() - start, facts=facts)
+        return _event(seen, "failed", seconds + hands.clock() - start, error=_line(error))
+    return _event(seen, "restored", seconds + hands.clock() - start, facts=facts)
 
 
-def _settle(seen: _Seen, sink: Sink, clock: Callable[[], float]) -> dict[str, Any]:
-    """Carry over a block that is not to be restored, or report one that nothing can be done about."""
+def _settle(seen: _Seen, hands: _Hands) -> dict[str, Any]:
+    """Carry over a block that is not to be restored (now), or report one that nothing can be done about."""
     if seen.frames is None or seen.grade is None:
         return _event(seen, seen.decision or "failed", error=seen.error)
-    start = clock()
+    if seen.grade.verdict == "restore":
+        return _event(seen, "queued")
+    start = hands.clock()
     try:
-        facts = sink.carry(seen.block, seen.frames, seen.grade)
+        facts = hands.sink.carry(seen.block, seen.frames, seen.grade)
+    except LaterError:
+        return _event(seen, "queued")
     except Exception as error:
-        return _event(seen, "failed", clock() - start, error=_line(error))
-    return _event(seen, _CARRIED[seen.grade.verdict], clock() - start, facts=facts)
+        return _event(seen, "failed", hands.clock() - start, error=_line(error))
+    return _event(seen, _CARRIED[seen.grade.verdict], hands.clock() - start, facts=facts)
 
 
 def _event(

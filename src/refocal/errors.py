@@ -9,7 +9,8 @@ RefocalError
 └── TileError             one tile cannot be done; the others still are (exit code 1)
 ├── UnreadableError   damaged, truncated, empty or not an image
 ├── UnsupportedError  a whole image of a kind that cannot be restored (colour, NaN, too small ...)
-└── WriteError        the output cannot be written
+├── WriteError        the output cannot be written
+└── LaterError        not now: the source or the sink will see to it that the tile comes again
 """
 
 import difflib
@@ -54,6 +55,10 @@ class UnsupportedError(TileError):
 
 class WriteError(TileError):
     """An output that cannot be written."""
+
+
+class LaterError(TileError):
+    """A tile that cannot be done now and is not lost: a file still being written, a full disk."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

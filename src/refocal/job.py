@@ -7,7 +7,7 @@ second run may rely on.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from refocal import backends, families, header
 from refocal.engine import Summary, run
 from refocal.errors import BadOptionError, UsageError
 from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
-from refocal.tiles import TileSink, TileSource, check_output, estimate_contrast
+from refocal.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.values import Contrast, Gate, Restorer
 
 LOG, RETAKES, REPORT = "log.jsonl", "retake.csv", "report.html"
@@ -70,7 +70,7 @@ class Job(BaseModel):
     gate: Part = Part(kind="sharpness")
     contrast: tuple[float, float] | None = None
     """Counts that mean 0 and 1 for tiles that are not uint8; None estimates one for the whole run."""
-    carry: Literal["copy", "skip"] = "copy"
+    carry: Carry = "copy"
     batch: int = Field(1, ge=1, le=64)
 
 
@@ -134,7 +134,7 @@ def run_job(
     """
     source = TileSource(inputs, contrast=Contrast(*job.contrast) if job.contrast else None, shard=shard)
     prepared = prepare(job, restorer)
-    check_output(inputs, out)
+    check_output(inputs, out, job.carry)
     if source.contrast is None:
         source.contrast = estimate_contrast(source)
     contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]

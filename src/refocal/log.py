@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ _SETTLED = frozenset({"restored", "kept", "retake", "no_content"})
 
 
 class Log:
-    """Appends events to a log file; a context manager.
+    """Appends events to a log file; a context manager. Several threads may append.
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ class Log:
         self._sync_seconds = sync_seconds
         self._synced = time.monotonic()
         self._job_sha256: str | None = None
+        self._lock = threading.Lock()
         try:
             self._file = self.path.open("ab", buffering=0)
         except OSError as error:
@@ -81,6 +83,12 @@ class Log:
         """
         stamped = {"time": self._now().isoformat(timespec="milliseconds"), "job_sha256": self._job_sha256, **event}
         line = json.dumps(_plain(stamped), allow_nan=False).encode() + b"\n"
+        with self._lock:
+            self._write(line)
+        if time.monotonic() - self._synced >= self._sync_seconds:
+            self.sync()
+
+    def _write(self, line: bytes) -> None:
         if self._torn:
             line = b"\n" + line
         try:
@@ -89,8 +97,6 @@ class Log:
             raise WriteError(f"cannot append to the log {self.path}: {error.strerror}") from error
         if self._torn:
             raise WriteError(f"cannot append to the log {self.path}: no space left; free some and run again")
-        if time.monotonic() - self._synced >= self._sync_seconds:
-            self.sync()
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk."""

@@ -2,18 +2,19 @@
 
 A block's key is the file's name relative to its input, in posix form, and for stacks "#" and the page. The output has
 the same names, folders, dtypes, pixel sizes and metadata. Restored tiles are written anew; all others are copied byte
-for byte, so that the output is a whole tree for stitching. A stack is written when its last page is there.
+for byte, or linked, so that the output is a whole tree for stitching. A stack is written when its last page is there.
 
 Nothing stands half-written under its final name, and no input is ever opened for writing.
 """
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from refocal.whole import whole
 
 SCRATCH = ".refocal"
 """Hidden folder of an output that holds the pages of unfinished stacks."""
+
+Carry = Literal["copy", "skip", "link", "symlink"]
+"""What is done with tiles that are not restored: copied, left out, hard linked, or linked by name."""
 
 _SMALLEST = 8
 _DTYPES = frozenset({"uint8", "uint16", "int8", "int16", "float16", "float32"})
@@ -46,6 +50,16 @@ class Tile:
     page: int = 0
     stacked: bool = False
     """Whether the file has more pages than this one."""
+    version: str = ""
+    """Tells apart the states of a file that changes; pages of two versions are never gathered in one stack."""
+
+
+class Tiles(Protocol):
+    """Knows where a block comes from."""
+
+    def tile(self, block: Block, /) -> Tile:
+        """Return the file and page of a block."""
+        ...
 
 
 class TileSource:
@@ -118,20 +132,31 @@ class TileSource:
             values that are not finite, or without a contrast where it needs one.
         """
         tile = self.tile(block)
-        with open_image(tile.path) as image:
-            info = image.info
-            _check(tile.path, info.shape[1:], info.dtype)
-            contrast = Contrast.of(info.dtype) if info.dtype == _EIGHT_BIT else self.contrast
-            if contrast is None:
-                raise UnsupportedError(
-                    f"{tile.path}: is {info.dtype} and the run has no contrast; "
-                    "say which counts are black and white, or have them estimated"
-                )
-            counts = image.read(tile.page)
-        if counts.dtype.kind == "f" and not np.isfinite(counts).all():
-            bad = counts.size - int(np.count_nonzero(np.isfinite(counts)))
-            raise UnsupportedError(f"{tile.path}: {bad} pixels are NaN or infinite; give them finite values first")
-        return Frames(counts[np.newaxis], contrast=contrast, pixel_nm=info.pixel_nm)
+        return read_tile(tile.path, tile.page, lambda _: self.contrast)
+
+
+def read_tile(path: Path, page: int, contrast: Callable[[Path], Contrast | None]) -> Frames:
+    """Read one page of a file as (1, y, x) counts; `contrast` is asked where the pixels are not uint8.
+
+    Raises
+    ------
+    UnreadableError, UnsupportedError
+        See `TileSource.read`.
+    """
+    with open_image(path) as image:
+        info = image.info
+        _check(path, info.shape[1:], info.dtype)
+        scale = Contrast.of(info.dtype) if info.dtype == _EIGHT_BIT else contrast(path)
+        if scale is None:
+            raise UnsupportedError(
+                f"{path}: is {info.dtype} and the run has no contrast; "
+                "say which counts are black and white, or have them estimated"
+            )
+        counts = image.read(page)
+    if counts.dtype.kind == "f" and not np.isfinite(counts).all():
+        bad = counts.size - int(np.count_nonzero(np.isfinite(counts)))
+        raise UnsupportedError(f"{path}: {bad} pixels are NaN or infinite; give them finite values first")
+    return Frames(counts[np.newaxis], contrast=scale, pixel_nm=info.pixel_nm)
 
 
 def estimate_contrast(source: TileSource, samples: int = 16) -> Contrast | None:
@@ -142,7 +167,12 @@ def estimate_contrast(source: TileSource, samples: int = 16) -> Contrast | None:
     """
     paths = list(source.files.values())
     chosen = {paths[round(i)] for i in np.linspace(0, len(paths) - 1, min(samples, len(paths)))}
-    pooled = [pixels for path in paths if path in chosen for pixels in _sample(path)]
+    return contrast_of(path for path in paths if path in chosen)
+
+
+def contrast_of(paths: Iterable[Path]) -> Contrast | None:
+    """Return the contrast of the pooled pixels of some files; see `estimate_contrast`."""
+    pooled = [pixels for path in paths for pixels in _sample(path)]
     if not pooled:
         return None
     low, high = np.percentile(np.concatenate(pooled), _PERCENTILES)
@@ -182,8 +212,8 @@ class TileSink:
     source
         Where the blocks come from: its files lend their metadata.
     carry
-        Whether tiles that are not restored are copied or left out. A stack with a restored page is always written
-        whole.
+        Whether tiles that are not restored are copied, left out, or linked to the input. A stack with a restored page
+        is always written whole.
     done
         `refocal.log.done(...)`: tiles that an earlier run of the same job settled.
     job_sha256
@@ -193,15 +223,15 @@ class TileSink:
     def __init__(
         self,
         out: Path,
-        source: TileSource,
+        source: Tiles,
         *,
-        carry: Literal["copy", "skip"] = "copy",
+        carry: Carry = "copy",
         done: Mapping[str, Event] | None = None,
         job_sha256: str = "",
     ) -> None:
         self.out = Path(out)
         self._source = source
-        self._copies = carry == "copy"
+        self._carry: Carry = carry
         self._done = done or {}
         self._scratch = self.out / SCRATCH / (job_sha256[:16] or "pages")
 
@@ -215,7 +245,7 @@ class TileSink:
         if tile.stacked:
             return self._gathered(tile).has(tile.page, target)
         if event.get("output") is None:
-            return not self._copies
+            return self._carry == "skip"
         return target.is_file() and target.stat().st_size == event.get("output_bytes")
 
     def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
@@ -235,20 +265,37 @@ class TileSink:
         if tile.stacked:
             return self._collect(tile, restored.counts)
         target = self._target(tile)
-        create_image(target, [restored.counts], like=_info(tile), source=tile.path)
-        return _facts(tile, target)
+        self._create(tile, target, [restored.counts], _info(tile))
+        return self._facts(tile, target)
 
     def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any]:
-        """Copy a tile that is not restored, or leave it out, as the sink was told to; returns the same as `write`."""
+        """Carry a tile over that is not restored, or leave it out, as the sink was told to; returns as `write` does."""
         tile = self._source.tile(block)
         if tile.stacked:
             return self._collect(tile, None)
-        if not self._copies:
+        if self._carry == "skip" and not (self.out / tile.name).exists():
             return {}
         target = self._target(tile)
         with _errors(target):
-            _copy(tile.path, target)
-        return _facts(tile, target)
+            self._take_over(tile.path, target)
+        return self._facts(tile, target)
+
+    def _create(self, tile: Tile, target: Path, pages: Iterable[Counts], info: ImageInfo) -> None:
+        if target.exists() and target.samefile(tile.path):  # a link that an earlier decision left
+            fresh = target.with_name(f".{target.name}.fresh.part")
+            create_image(fresh, pages, like=info, source=tile.path)
+            with _errors(target):
+                os.replace(fresh, target)
+        else:
+            create_image(target, pages, like=info, source=tile.path)
+
+    def _take_over(self, path: Path, target: Path) -> None:
+        if self._carry == "skip":
+            target.unlink(missing_ok=True)  # an earlier decision may have put something there
+        elif self._carry == "copy":
+            _copy(path, target)
+        else:
+            _link(path, target, hard=self._carry == "link")
 
     def _collect(self, tile: Tile, counts: Counts | None) -> Mapping[str, Any]:
         info, gathered = _info(tile), self._gathered(tile)
@@ -259,14 +306,23 @@ class TileSink:
                 if gathered.count() < info.shape[0]:
                     return {}
                 if gathered.restored():
-                    create_image(target, gathered.pages(tile.path, info.shape[0]), like=info, source=tile.path)
-                elif self._copies:
-                    _copy(tile.path, target)
+                    self._create(tile, target, gathered.pages(tile.path, info.shape[0]), info)
+                else:
+                    self._take_over(tile.path, target)
                 gathered.finish(target)
-        return _facts(tile, target)
+        return self._facts(tile, target)
 
     def _gathered(self, tile: Tile) -> Pages:
-        return Pages(self._scratch / tile.name)
+        return Pages(self._scratch / tile.name / tile.version)
+
+    def _facts(self, tile: Tile, target: Path) -> Mapping[str, Any]:
+        if not target.is_file():
+            return {}
+        facts = {"output": tile.name, "output_bytes": target.stat().st_size}
+        if target.is_symlink() or target.samefile(tile.path):
+            return facts  # hashing a link would read the raw file once more, over the network
+        with target.open("rb") as file:
+            return {**facts, "output_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
     def _target(self, tile: Tile) -> Path:
         """Return where a tile goes, after making its folder."""
@@ -279,15 +335,16 @@ class TileSink:
         return target
 
 
-def check_output(inputs: Iterable[Path | str], out: Path | str) -> None:
+def check_output(inputs: Iterable[Path | str], out: Path | str, carry: Carry = "copy") -> None:
     """Refuse an output folder that would mix with the inputs or cannot be written; make it otherwise.
 
     Raises
     ------
     UsageError
-        If the output is an input, lies in an input folder, holds an input, is a file, or cannot be written.
+        If the output is an input, lies in an input folder, holds an input, is a file, or cannot be written, or hard
+        links to the inputs are impossible.
     """
-    out = Path(out)
+    inputs, out = list(inputs), Path(out)
     target = out.resolve()
     for given in map(Path, inputs):
         source = given.resolve()
@@ -306,6 +363,9 @@ def check_output(inputs: Iterable[Path | str], out: Path | str) -> None:
         raise UsageError(f"the output {out} is a file; expected a folder") from error
     except OSError as error:
         raise UsageError(f"the output {out} cannot be written: {error.strerror}; choose another folder") from error
+    for given in map(Path, inputs):
+        if carry == "link" and given.stat().st_dev != out.stat().st_dev:
+            raise UsageError(f"{out} cannot hold hard links to {given}: another file system; carry by symlink or copy")
 
 
 def _info(tile: Tile) -> ImageInfo:
@@ -313,17 +373,20 @@ def _info(tile: Tile) -> ImageInfo:
         return image.info
 
 
-def _facts(tile: Tile, target: Path) -> Mapping[str, Any]:
-    if not target.is_file():
-        return {}
-    with target.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"output": tile.name, "output_bytes": target.stat().st_size, "output_sha256": digest}
-
-
 def _copy(path: Path, target: Path) -> None:
     with whole(target) as part, path.open("rb") as raw, part.open("wb") as copy:
         shutil.copyfileobj(raw, copy, 1 << 20)
+
+
+def _link(path: Path, target: Path, *, hard: bool) -> None:
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    if hard:
+        os.link(path, part)
+    else:
+        part.symlink_to(path.resolve())
+    os.replace(part, target)
+    part.unlink(missing_ok=True)  # renaming one hard link of a file onto another leaves both
 
 
 @contextmanager
