@@ -1,0 +1,167 @@
+"""The command calibrate: fit the gate to one microscope and one specimen."""
+
+import datetime
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refocal.cli import app
+from refocal.cli._show import print_json, print_rows
+from refocal.errors import BadOptionError, UsageError
+from refocal.job import LOG, Job, Part, learned
+from refocal.log import read_log
+from refocal.values import Contrast
+
+if TYPE_CHECKING:
+    from refocal.calibrate import Calibrated
+    from refocal.calibrate.costs import Mix
+
+
+@app.command()
+def calibrate(
+    tiles: Annotated[list[Path], typer.Argument(help="5 to 50 known-good tiles: files and folders")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write")] = Path("calibration.json"),
+    sharpest: Annotated[
+        float | None, typer.Option(help="take this share of each folder, the sharpest, e.g. 0.1", min=0, max=1)
+    ] = None,
+    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
+    restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    crop: Annotated[int, typer.Option(help="edge of the crops that are restored, px", min=64)] = 512,
+    each: Annotated[int, typer.Option(help="samples of each tile", min=8)] = 24,
+    softest: Annotated[float, typer.Option(help="largest blur to calibrate, px", min=1, max=16)] = 4.0,
+    cost_retake: Annotated[float, typer.Option(help="cost of taking a tile again", min=1e-6)] = 1.0,
+    cost_bad: Annotated[float, typer.Option(help="cost of a restored tile that is bad", min=1e-6)] = 10.0,
+    bad_px: Annotated[float, typer.Option(help="bad is worse than a noise-free tile blurred so much", min=0.3)] = 1.5,
+    budget: Annotated[float, typer.Option(help="largest share of a section to take again", min=1e-6, max=1)] = 1.0,
+    expect_from: Annotated[
+        Path | None, typer.Option(help="log.jsonl of a run, or a folder of tiles: the blurs to expect")
+    ] = None,
+    overrides: Annotated[Path | None, typer.Option(help="log.jsonl with the verdicts of persons")] = None,
+    seed: Annotated[int, typer.Option(help="the same seed and tiles give the same calibration", min=0)] = 0,
+    date: Annotated[str | None, typer.Option(help="the date to write; today unless given")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+) -> None:
+    """Learn from known-good tiles what blur costs on this microscope and specimen; writes calibration.json.
+
+    The tiles are blurred and made noisy in many ways, restored by the real restorer, and compared. `restore`, `grade`
+    and `watch` use the result with `--gate calibrated:path=calibration.json`.
+
+    For example:
+
+        refocal calibrate good_tiles -o calibration.json
+
+        refocal calibrate wafer --sharpest 0.1 --expect-from out/log.jsonl --budget 0.02
+    """
+    from refocal import calibrate as engine
+    from refocal.calibrate.costs import Prices, spoken
+    from refocal.calibrate.good import good_tiles
+    from refocal.calibrate.ladder import Ladder
+
+    part = Part.parse(restorer) if restorer else None
+    made = learned(Job(model=model, backend=backend, restorer=part))
+    for log in (overrides, expect_from):
+        if log is not None and not log.exists():
+            raise UsageError(f"{log}: no such file or folder")
+    with _bar(quiet) as step:
+        goods = good_tiles(
+            tiles, sharpest=sharpest, contrast=_pair(contrast), look=lambda done, of: step("looking", done, of)
+        )
+        result = engine.calibrate(
+            goods,
+            made,
+            name=restorer or model,
+            date=date or datetime.datetime.now(datetime.UTC).date().isoformat(),
+            ladder=Ladder(softest_px=softest, crop_px=crop, each=each, bad_px=bad_px, seed=seed),
+            prices=Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_px=bad_px),
+            mix=(lambda native_px: _mix(expect_from, native_px)) if expect_from else None,
+            persons=(lambda native_px: spoken(read_log(_log(overrides)), native_px)) if overrides else None,
+            step=lambda done, of: step("restoring samples", done, of),
+        )
+    engine.write(result.calibration, out)
+    _show(result, out, as_json=as_json)
+
+
+def _log(path: Path) -> Path:
+    return path / LOG if path.is_dir() else path
+
+
+def _mix(where: Path, native_px: float) -> "Mix":
+    """Return the blurs in a log, in the log of an output folder, or in a folder of tiles."""
+    from refocal.calibrate.costs import graded, observed
+
+    log = _log(where)
+    if log.is_file() and log.suffix == ".jsonl":
+        return observed(read_log(log), native_px, where.name)
+    return graded([where], native_px, where.name)
+
+
+def _show(result: "Calibrated", out: Path, *, as_json: bool) -> None:
+    from refocal.calibrate.costs import RETAKES_BEARABLE
+
+    found = result.calibration
+    costs, limits = found.costs, found.thresholds
+    row: dict[str, Any] = {
+        "file": str(out), "tiles": len(found.tiles), "samples": found.samples, "pixel_nm": found.pixel_nm,
+        "native_px": found.native_px, "native_noise": found.native_noise, **result.scores,
+        "keep_px": limits.keep_px, "keep_nm": _nm(limits.keep_px, found.pixel_nm),
+        "softest_px": limits.softest_px, "softest_nm": _nm(limits.softest_px, found.pixel_nm),
+        "bad_db": costs.bad_db, "least_db": limits.least_db, "budget_rules": costs.limited,
+        "overrides": costs.overrides, "expected_for": costs.mix, "bad_share": costs.bad_share, **costs.rates,
+    }  # fmt: skip
+    if as_json:
+        print_json(row)
+        return
+    print_rows([{"what": _WORDS.get(name, name), "value": value} for name, value in row.items()], as_json=False)
+    rate = costs.rates["retake"]
+    sign = "above" if rate > RETAKES_BEARABLE else "within"
+    print(f"expected retakes {rate:.1%}: {sign} the {RETAKES_BEARABLE:.0%} that a running microscope bears")
+
+
+_WORDS = {
+    "native_px": "blur of the good tiles, px", "native_noise": "noise of the good tiles, of the contrast",
+    "blur_mae_px": "blur, mean error on unseen tiles, px", "blur_rank": "blur, rank correlation",
+    "noise_error": "noise, mean relative error", "quality_mae_db": "restored quality, mean error, dB",
+    "quality_rank": "restored quality, rank correlation", "ssim_mae": "restored SSIM, mean error",
+    "keep_px": "kept below an upper bound of, px", "softest_px": "taken again above, px",
+    "bad_db": "restored tiles are bad below, dB", "least_db": "taken again where the lower bound is below, dB",
+    "budget_rules": "the budget set that, not the costs", "overrides": "verdicts of persons used",
+    "expected_for": "tiles to come", "bad_share": "expected share restored and bad", "keep": "expected share kept",
+    "restore": "expected share restored", "retake": "expected share taken again",
+}  # fmt: skip
+
+
+def _nm(px: float, pixel_nm: float | None) -> float | None:
+    return None if pixel_nm is None else px * pixel_nm
+
+
+def _pair(text: str | None) -> Contrast | None:
+    try:
+        return None if text is None else Contrast(*(float(part) for part in text.split(",")))
+    except (ValueError, TypeError) as error:
+        raise BadOptionError(f"--contrast is LOW,HIGH with LOW below HIGH, got {text!r}") from error
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback for a bar with the time left on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet or not sys.stderr.isatty()) as bar:
+        tasks: dict[str, Any] = {}
+
+        def step(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done)
+
+        yield step
