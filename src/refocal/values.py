@@ -16,6 +16,8 @@ from refocal.blocks import Block, Box
 
 Pixels = NDArray[np.float32]
 Counts = NDArray[Any]
+Labels = NDArray[np.integer[Any]]
+"""(y, x) or (section, y, x); each cell has a number, 0 is no cell."""
 Verdict = Literal["keep", "restore", "retake", "no_content", "unreadable"]
 
 
@@ -315,4 +317,23 @@ class Metric(Protocol):
 
     def __call__(self, got: Pixels, truth: Pixels, /) -> float:
         """Compare two images of one shape in contrast units."""
+        ...
+
+
+class LabelMetric(Protocol):
+    """How good a segmentation is. Its parameters are annotated as `Labels`: that is how it is told from a `Metric`.
+
+    Conventions (what background means, which pixels count) are keyword options with defaults, printed with the score.
+    """
+
+    def __call__(self, got: Labels, truth: Labels, /, **conventions: Any) -> float:
+        """Compare two label images of one shape."""
+        ...
+
+
+class Segmenter(Protocol):
+    """What restoration is for: sections to cells."""
+
+    def __call__(self, frames: Frames, /) -> Labels:
+        """Label every frame, taken as sections of one volume: (section, y, x), 0 is no cell; never changes them."""
         ...

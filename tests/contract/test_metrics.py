@@ -6,8 +6,9 @@ from scipy import ndimage
 
 from refocal import families
 from refocal.errors import BadOptionError
+from refocal.metrics import takes_labels
 
-KINDS = families.names("metrics")
+KINDS = [kind for kind in families.names("metrics") if not takes_labels(families.load("metrics", kind))]
 LOWER_IS_BETTER = {"seam", "fid"}
 
 
@@ -108,3 +109,29 @@ def test_seam_sees_borders_only_at_its_spacing(truth: np.ndarray) -> None:
 def test_equal_images_are_perfect(truth: np.ndarray) -> None:
     scores = {kind: families.load("metrics", kind)(truth, truth) for kind in ("psnr", "ssim", "ms_ssim")}
     assert scores == {"psnr": np.inf, "ssim": pytest.approx(1), "ms_ssim": pytest.approx(1)}
+
+
+def test_fid_is_the_distance_of_two_normal_distributions() -> None:
+    from refocal.metrics.fid import frechet
+
+    linalg = pytest.importorskip("scipy.linalg")
+    rng = np.random.default_rng(7)
+    one, two = rng.standard_normal((400, 5)) @ rng.standard_normal((5, 5)), rng.standard_normal((300, 5)) + 2
+    c, d = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
+    shift = one.mean(0) - two.mean(0)
+    expected = shift @ shift + np.trace(c + d - 2 * linalg.sqrtm(c @ d).real)
+    assert frechet(one, two) == pytest.approx(expected, rel=1e-9)
+    assert frechet(one, one) == pytest.approx(0, abs=1e-9)
+    assert frechet(one, one + 3) == pytest.approx(45)
+
+
+def test_fid_grows_with_blur_takes_any_features_and_needs_tiles(truth: np.ndarray) -> None:
+    fid = families.load("metrics", "fid")
+    scores = [fid(ndimage.gaussian_filter(truth, s), truth) for s in (0.5, 1, 2)]
+    assert scores == sorted(scores)
+    mean_only = fid(truth + 0.5, truth, features=lambda tiles: tiles.mean((1, 2))[:, None])
+    assert mean_only == pytest.approx(0.25, rel=1e-4)
+    with pytest.raises(BadOptionError, match="two tiles"):
+        fid(truth[:64, :64], truth[:64, :64])
+    with pytest.raises(BadOptionError, match="at least 64 px"):
+        fid(truth[:40], truth[:40])
