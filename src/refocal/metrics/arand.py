@@ -20,8 +20,9 @@ def arand(
 
     Precision P = sum n_gs^2 / sum b_s^2 falls with merges, recall R = sum n_gs^2 / sum a_g^2 with splits, where n_gs is
     the number of pixels in cell g and segment s, and a_g, b_s are the sizes (Arganda-Carreras et al. 2015; CREMI).
-    Pairs of a pixel with itself count. The options are explained in `refocal.metrics._contingency`; the defaults are those of
-    CREMI, with the singletons counted as one pixel each. Raises `BadOptionError` if these are no labels of one shape.
+    Pairs of a pixel with itself count. The options are explained in `refocal.metrics._contingency`; the defaults are
+    those of CREMI, with singletons counted as one pixel each. Raises `BadOptionError` if these are no labels of one
+    shape.
     """
     table = contingency(got, truth, ignore_truth, border_px, zero)
     both, cells, segments = (float((sizes**2).sum()) for sizes in (table.both, table.cells, table.segments))

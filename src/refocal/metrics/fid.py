@@ -28,9 +28,9 @@ _SCALES = (0.7, 1.4, 2.8, 5.6)
 
 
 def textures(tiles: Pixels) -> NDArray[np.float64]:
-    """Return 18 features a tile: mean, log variance, log energies of four bands and of their slopes in three directions.
+    """Return 18 features a tile: mean, log variance, log energies of bands and of their slopes in three directions.
 
-    The bands are differences of Gaussians at 0.7, 1.4, 2.8, 5.6 and 11.2 px. Nothing is learned.
+    The four bands are differences of Gaussians at 0.7, 1.4, 2.8, 5.6 and 11.2 px. Nothing is learned.
     """
     return np.array([_texture(tile) for tile in tiles])
 
