@@ -13,8 +13,13 @@ SMALL = {
     "gran": {"width": 8, "blocks": 3},
     "edsr": {"width": 8, "blocks": 2},
     "rdn": {"width": 8, "growth": 4, "blocks": 2, "layers": 2},
+    "contour": {"width": 4, "levels": 2},
+    "dcan": {"width": 2},
+    "affinity": {"width": 4, "levels": 2},
 }
 NETS = families.names("nets")
+OUTPUTS = {"contour": 2, "dcan": 2, "affinity": 3}
+"""Channels of the answer, where it is no image."""
 
 
 def small(kind: str, **more: object) -> nn.Module:
@@ -60,6 +65,10 @@ def meta(kind: str, **options: object) -> nn.Module:
         ("edsr", {}, 38_369_283),
         ("edsr", {"width": 64, "blocks": 16, "residual_scale": 1.0}, 1_222_147),
         ("rdn", {}, 21_975_683),
+        ("contour", {}, 7_852_002),
+        ("dcan", {}, 41_462_476),
+        ("dcan", {"width": 32}, 10_369_388),
+        ("affinity", {"width": 12, "growth": 5, "levels": 3, "pool": 3, "pad": False}, 84_020_475),
     ],
 )
 def test_parameters_to_the_digit(kind: str, options: dict, parameters: int) -> None:
@@ -100,10 +109,14 @@ class TestEveryNet:
         net = small(kind)
         m = net.reach.multiple
         for height, width in ((2, 3), (8, 5), (13, 16)):
-            assert net(torch.rand(1, 1, height * m, width * m)).shape == (1, 1, height * m, width * m)
+            shape = net(torch.rand(1, 1, height * m, width * m)).shape
+            assert shape[:2] == (1, OUTPUTS.get(kind, 1))
+            assert shape[-2:] == (height * m, width * m)
 
     def test_batch_equals_singles(self, kind: str) -> None:
-        net, images = small(kind), torch.rand(3, 1, 24, 32)
+        net = small(kind)
+        m = net.reach.multiple
+        images = torch.rand(3, 1, -(-24 // m) * m, -(-32 // m) * m)
         with torch.no_grad():
             together, alone = net(images), torch.cat([net(i[None]) for i in images])
         assert torch.allclose(together, alone, atol=1e-5)
@@ -112,11 +125,11 @@ class TestEveryNet:
         """A pixel's output must not depend on anything further away, and the halo must not be far too generous."""
         net = small(kind)
         halo = net.reach.halo
-        edge = 2 * (halo + 8)
+        edge = -(-2 * (halo + 8) // net.reach.multiple) * net.reach.multiple
         image = torch.rand(1, 1, edge, edge, requires_grad=True)
         output = net.finish(image, torch.rand(1, 8, 8)) if net.reach.context else net(image)
         y = x = edge // 2
-        output[0, 0, y, x].backward()
+        output[0, 0, ..., y, x].sum().backward()
         rows, columns = torch.nonzero(image.grad[0, 0], as_tuple=True)
         reached = int(torch.cat(((rows - y).abs(), (columns - x).abs())).max())
         assert reached <= halo
@@ -182,3 +195,21 @@ def test_net_with_image_residual_starts_as_the_identity() -> None:
     for kind in ("gran", "edsr", "rdn"):
         net = families.make("nets", kind, **{"channels": 1, **SMALL[kind], "image_residual": True})
         assert torch.equal(net(image), image)
+
+
+def test_affinities_of_the_published_size() -> None:
+    net = meta("affinity", width=12, growth=5, levels=3, pool=3, pad=False)
+    with torch.device("meta"):
+        assert net(torch.rand(1, 53, 268, 268)).shape == (1, 3, 25, 56, 56)
+
+
+@pytest.mark.parametrize("kind", ["contour", "affinity"])
+def test_tiles_with_their_halo_equal_the_whole(kind: str) -> None:
+    net = small(kind)
+    m = net.reach.multiple
+    halo, core = -(-net.reach.halo // m) * m, 3 * m
+    image = torch.rand(1, 2 if kind == "affinity" else 1, 2 * halo + core + m, 2 * halo + core)
+    with torch.no_grad():
+        whole = net(image)[..., halo + m : halo + m + core, halo : halo + core]
+        tile = net(image[..., m:, :])[..., halo : halo + core, halo : halo + core]
+    assert torch.allclose(tile, whole, atol=1e-5)
