@@ -87,12 +87,13 @@ def calibrate(
     learned = _learn(samples)
     native_px = float(np.median([g.sigma_px or 0.0 for g in goods]))
     judged = _judged(samples, learned)
-    bad_db = float(np.median([s.bar_db for s in samples if s.native]))
-    start = Thresholds(keep_px=_keep_px(samples, learned, ladder), least_db=bad_db, softest_px=ladder.softest_px)
+    start = Thresholds(
+        keep_px=_keep_px(samples, learned, ladder), least_db=-prices.bad_db, softest_px=ladder.softest_px
+    )
     tiles_to_come = (mix or (lambda _: paper_mix()))(native_px)
-    limits, limited = thresholds(judged, learned.quality.regressor, tiles_to_come, prices, start, bad_db)
+    limits, limited = thresholds(judged, learned.relative.regressor, tiles_to_come, prices, start)
     said = persons(native_px) if persons else []
-    limits = shift(limits, said, learned.blur.regressor, learned.quality.regressor)
+    limits = shift(limits, said, learned.blur.regressor, judged)
     made = Calibration(
         refocal=refocal.__version__,
         date=date,
@@ -109,8 +110,9 @@ def calibrate(
         noise=learned.noise.regressor,
         quality=learned.quality.regressor,
         ssim=learned.ssim.regressor,
+        relative=learned.relative.regressor,
         thresholds=limits,
-        costs=costs(judged, tiles_to_come, prices, limits, bad_db, limited=limited, overrides=len(said)),
+        costs=costs(judged, tiles_to_come, prices, limits, limited=limited, overrides=len(said)),
         tiles=[GoodTile(name=g.name, sha256=g.sha256, sigma_px=g.sigma_px) for g in goods],
     )
     return Calibrated(sealed(made), samples, learned.scores)
@@ -124,6 +126,7 @@ class _Learned:
     noise: Fitted
     quality: Fitted
     ssim: Fitted
+    relative: Fitted
 
 
 def _learn(samples: Sequence[Sample]) -> _Learned:
@@ -132,8 +135,8 @@ def _learn(samples: Sequence[Sample]) -> _Learned:
     known = fit_range(raw, tiles)
     blur = np.array([s.sigma_px for s in samples])
     noise = np.log([max(s.noise, 1e-4) for s in samples])
-    psnr, ssim = (np.array([getattr(s, what) for s in samples]) for what in ("psnr", "ssim"))
-    fits = [fit(known, raw, truth, tiles) for truth in (blur, noise, psnr, ssim)]
+    psnr, ssim, relative = (np.array([getattr(s, what) for s in samples]) for what in ("psnr", "ssim", "relative"))
+    fits = [fit(known, raw, truth, tiles) for truth in (blur, noise, psnr, ssim, relative)]
     scores = {
         "blur_mae_px": float(np.abs(fits[0].unseen - blur).mean()),
         "blur_rank": spearman(fits[0].unseen, blur),
@@ -141,6 +144,8 @@ def _learn(samples: Sequence[Sample]) -> _Learned:
         "quality_mae_db": float(np.abs(fits[2].unseen - psnr).mean()),
         "quality_rank": spearman(fits[2].unseen, psnr),
         "ssim_mae": float(np.abs(fits[3].unseen - ssim).mean()),
+        "relative_mae_db": float(np.abs(fits[4].unseen - relative).mean()),
+        "relative_rank": spearman(fits[4].unseen, relative),
     }
     return _Learned(known, scores, *fits)
 
@@ -152,9 +157,11 @@ def _bounds(fitted: Fitted) -> list[Bounded]:
 def _judged(samples: Sequence[Sample], learned: _Learned) -> Judged:
     """Return what the gate would make of the samples at native noise, in tiles that it was not fitted to."""
     native = np.array([s.native for s in samples])
-    blur, quality = (np.array(_bounds(f), object)[native].tolist() for f in (learned.blur, learned.quality))
-    sigma, psnr = (np.array([getattr(s, what) for s in samples])[native] for what in ("sigma_px", "psnr"))
-    return Judged(sigma, blur, quality, psnr)
+    blur, relative = (
+        [b for b, n in zip(_bounds(f), native, strict=True) if n] for f in (learned.blur, learned.relative)
+    )
+    sigma, truth = (np.array([getattr(s, what) for s in samples])[native] for what in ("sigma_px", "relative"))
+    return Judged(sigma, blur, relative, truth)
 
 
 def _keep_px(samples: Sequence[Sample], learned: _Learned, ladder: Ladder) -> float:

@@ -1,9 +1,10 @@
 """What mistakes cost, and the thresholds that follow.
 
-A restored tile is bad where its quality is below that of a noise-free tile blurred by `bad_px`. Taking again is worth
-it where P(bad after restoring) x cost of a bad tile > cost of a retake. P comes from the errors that the regressor made
-on tiles it had not seen, so this is a threshold on the predicted quality, and as well on its lower bound. Where more
-tiles than the budget of a section would be taken again, the threshold is lowered until the budget is kept.
+A restored tile is bad where its error is so many dB larger than that of the same tissue in focus, restored (3 dB: twice
+the power). Taking again is worth it where P(bad after restoring) x cost of a bad tile > cost of a retake. P comes from
+the errors that the regressor made on tiles it had not seen, so this is a threshold on the predicted loss, and as well
+on its lower bound. Where more tiles than the budget of a section would be taken again, the threshold is lowered until
+the budget is kept.
 """
 
 import math
@@ -35,7 +36,8 @@ class Prices:
     retake: float = 1.0
     bad: float = 10.0
     budget: float = 1.0
-    bad_px: float = 1.5
+    bad_db: float = 3.0
+    """Loss against restored good tiles from which on a restored tile is bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class Judged:
 
     sigma_px: Vector
     blur: Sequence[Bounded]
-    quality: Sequence[Bounded]
-    psnr: Vector
+    relative: Sequence[Bounded]
+    truth: Vector
+    """What `relative` really was, dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,58 +71,61 @@ def _half_normal(q: float) -> float:
     return float(norm.ppf(0.5 + q / 2))
 
 
-def costs(
-    judged: Judged, mix: Mix, prices: Prices, limits: Thresholds, bad_db: float, *, limited: bool, overrides: int
-) -> Costs:
+def costs(judged: Judged, mix: Mix, prices: Prices, limits: Thresholds, *, limited: bool, overrides: int) -> Costs:
     """Return the record of the costs with the shares to be expected under the thresholds."""
-    rates, bad = expected(judged, mix, limits, bad_db)
+    rates, bad = expected(judged, mix, limits, prices)
     return Costs(
-        retake=prices.retake, bad=prices.bad, budget=prices.budget, bad_db=bad_db, bad_px=prices.bad_px, rates=rates,
+        retake=prices.retake, bad=prices.bad, budget=prices.budget, bad_db=prices.bad_db, rates=rates,
         bad_share=bad, mix=mix.words, limited=limited, overrides=overrides,
     )  # fmt: skip
 
 
 def thresholds(
-    judged: Judged, quality: Regressor, mix: Mix, prices: Prices, start: Thresholds, bad_db: float
+    judged: Judged, relative: Regressor, mix: Mix, prices: Prices, start: Thresholds
 ) -> tuple[Thresholds, bool]:
     """Return the thresholds that the costs choose, and whether the budget had to lower the one for retakes."""
-    limits = start.model_copy(update={"least_db": _worthwhile(quality, prices, bad_db)})
-    if expected(judged, mix, limits, bad_db)[0]["retake"] <= prices.budget:
+    limits = start.model_copy(update={"least_db": _worthwhile(relative, prices)})
+    if expected(judged, mix, limits, prices)[0]["retake"] <= prices.budget:
         return limits, False
-    for level in sorted({q.low for q in judged.quality if q.low < limits.least_db}, reverse=True):
+    for level in sorted({q.low for q in judged.relative if q.low < limits.least_db}, reverse=True):
         lower = limits.model_copy(update={"least_db": level})
-        if expected(judged, mix, lower, bad_db)[0]["retake"] <= prices.budget:
+        if expected(judged, mix, lower, prices)[0]["retake"] <= prices.budget:
             return lower, True
-    lowest = min((q.low for q in judged.quality), default=limits.least_db)
+    lowest = min((q.low for q in judged.relative), default=limits.least_db)
     return limits.model_copy(update={"least_db": min(limits.least_db, lowest)}), True
 
 
-def _worthwhile(quality: Regressor, prices: Prices, bad_db: float) -> float:
-    """Return the lower bound of the quality below which taking again costs less than the risk of a bad tile."""
+def _worthwhile(relative: Regressor, prices: Prices) -> float:
+    """Return the lower bound of the relative quality below which a retake costs less than the risk of a bad tile."""
     share = prices.retake / prices.bad
     if share >= 1:
-        return quality.limits[0] - 1000.0
-    means = np.linspace(quality.limits[0] - 1, quality.limits[1] + 1, 400)
-    risky = [m for m in means if quality.below(float(m), bad_db) > share]
-    mean = float(max(risky)) if risky else quality.limits[0] - 1
-    return mean + quality.low * quality.scale(mean)
+        return relative.limits[0] - 1000.0
+    means = np.linspace(relative.limits[0] - 1, relative.limits[1] + 1, 400)
+    risky = [float(m) for m in means if relative.below(float(m), -prices.bad_db) > share]
+    return relative.around(max(risky, default=relative.limits[0] - 1)).low
 
 
-def expected(judged: Judged, mix: Mix, limits: Thresholds, bad_db: float) -> tuple[dict[str, float], float]:
+def expected(judged: Judged, mix: Mix, limits: Thresholds, prices: Prices) -> tuple[dict[str, float], float]:
     """Return the expected share of each verdict over a mix, and that of tiles restored but bad.
 
     For each blur of the mix the samples of about that blur (Gaussian window of 0.3 px) vote.
     """
-    verdicts = np.array([limits.verdict(b, q) for b, q in zip(judged.blur, judged.quality, strict=True)])
+    verdicts = np.array([limits.verdict(b, q) for b, q in zip(judged.blur, judged.relative, strict=True)])
     blurs, counts = np.unique(np.round(mix.sigma_px, 2), return_counts=True)
-    weights = np.exp(-(((blurs[:, None] - judged.sigma_px[None]) / _WIDTH_PX) ** 2) / 2)
-    # Beyond the softest sample, the softest ones speak.
-    weights[blurs > judged.sigma_px.max()] = judged.sigma_px >= judged.sigma_px.max() - _WIDTH_PX
-    weights[blurs == 0] = judged.sigma_px == 0 if (judged.sigma_px == 0).any() else weights[blurs == 0]
-    votes = weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)
-    share = (counts / counts.sum()) @ votes
+    share = (counts / counts.sum()) @ _votes(judged.sigma_px, blurs)
     rates = {name: float(share[verdicts == name].sum()) for name in ("keep", "restore", "retake")}
-    return rates, float(share[(verdicts == "restore") & (judged.psnr < bad_db)].sum())
+    return rates, float(share[(verdicts == "restore") & (judged.truth < -prices.bad_db)].sum())
+
+
+def _votes(known: Vector, blurs: Vector) -> Vector:
+    """Return the weight of each sample (columns, blur `known`) for each blur (rows); rows add up to one."""
+    weights = np.exp(-(((blurs[:, None] - known[None]) / _WIDTH_PX) ** 2) / 2)
+    # Beyond the softest sample the softest ones speak, and for tiles as good as the good ones these alone.
+    weights[blurs > known.max()] = known >= known.max() - _WIDTH_PX
+    if (known == 0).any():
+        weights[blurs == 0] = known == 0
+    votes: Vector = weights / weights.sum(1, keepdims=True)
+    return votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,6 @@ class Spoken:
 
     verdict: str
     sigma_px: float
-    expected_db: float | None
 
 
 def observed(events: Iterable[Event], native_px: float, words: str) -> Mix:
@@ -178,7 +183,7 @@ def spoken(events: Iterable[Event], native_px: float) -> list[Spoken]:
     for key, word in words.items():
         sigma = _beyond(tiles[key], kinds, native_px) if key in tiles else None
         if sigma is not None and word in ("keep", "restore", "retake"):
-            found.append(Spoken(word, sigma, tiles[key].get("expected")))
+            found.append(Spoken(word, sigma))
     return found
 
 
@@ -198,15 +203,18 @@ def _beyond(event: Event, kinds: dict[str, str], native_px: float) -> float | No
     return math.sqrt(max(0.0, float(sigma) ** 2 - native_px**2))
 
 
-def shift(limits: Thresholds, said: Sequence[Spoken], blur: Regressor, quality: Regressor) -> Thresholds:
+def shift(limits: Thresholds, said: Sequence[Spoken], blur: Regressor, judged: Judged) -> Thresholds:
     """Move thresholds to where they contradict the fewest persons; ties stay nearest to where they were.
 
     `keep_px` divides "keep" from the others by the upper bound of blur, between half and twice its value; `least_db`
-    divides "retake" from the others by the lower bound of quality, within 3 dB.
+    divides "retake" from the others by the lower bound of relative quality that samples of such a blur have, within
+    3 dB.
     """
     blurs = [(blur.around(s.sigma_px).high, s.verdict == "keep") for s in said]
     keep = _divide(blurs, limits.keep_px, limits.keep_px / 2, min(2 * limits.keep_px, 0.99 * limits.softest_px))
-    levels = [(quality.around(s.expected_db).low, s.verdict == "retake") for s in said if s.expected_db is not None]
+    lows = np.array([bound.low for bound in judged.relative])
+    near = _votes(judged.sigma_px, np.array([s.sigma_px for s in said])) if said else np.zeros((0, len(lows)))
+    levels = [(float(low), s.verdict == "retake") for low, s in zip(near @ lows, said, strict=True)]
     least = _divide(levels, limits.least_db, limits.least_db - 3, limits.least_db + 3)
     return limits.model_copy(update={"keep_px": keep, "least_db": least})
 

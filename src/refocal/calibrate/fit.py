@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refocal.gates._calibration import LEVEL, Range, Regressor
-from refocal.gates._features import Vector, powers
+from refocal.gates._features import Vector
 
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Tried strengths, in units of the number of samples / 1000."""
@@ -49,17 +49,16 @@ def fit_range(raw: Vector, tiles: Vector) -> Range:
 
 def fit(known: Range, raw: Vector, truth: Vector, tiles: Vector) -> Fitted:
     """Fit one regressor; `truth` and `tiles` have one entry per row of `raw`."""
-    terms = powers(np.clip((raw - np.array(known.mean)) / np.array(known.sd), known.lowest, known.highest))
+    terms = np.stack([known.terms(row) for row in raw])
     folds = tiles % min(_FOLDS, len(np.unique(tiles)))
     limits = float(truth.min()), float(truth.max())
-    tried = []
+    tried: list[tuple[float, float, Vector]] = []
     for ridge in _RIDGES:
-        unseen = np.empty_like(truth)
+        unseen: Vector = np.empty(len(truth))
         for fold in np.unique(folds):
             out = folds == fold
-            unseen[out] = terms[out] @ _solve(terms[~out], truth[~out], ridge)
-        held: Vector = np.clip(unseen, *limits)
-        tried.append((float(((held - truth) ** 2).mean()), ridge, held))
+            unseen[out] = np.clip(terms[out] @ _solve(terms[~out], truth[~out], ridge), *limits)
+        tried.append((float(((unseen - truth) ** 2).mean()), ridge, unseen))
     _, ridge, best = min(tried, key=lambda t: t[:2])
     spread = _spread(best, np.abs(truth - best))
     scale = np.maximum(spread[0], spread[1] + spread[2] * best)
@@ -89,7 +88,9 @@ def _solve(terms: Vector, truth: Vector, ridge: float) -> Vector:
     """Return the ridge solution; the constant term is not held back."""
     penalty = np.full(terms.shape[1], ridge * len(terms) / 1000)
     penalty[0] = 0.0
-    solution: Vector = np.linalg.solve(terms.T @ terms + np.diag(penalty + 1e-9), terms.T @ truth)
+    solution: Vector = np.asarray(
+        np.linalg.solve(terms.T @ terms + np.diag(penalty + 1e-9), terms.T @ truth), np.float64
+    )
     return solution
 
 

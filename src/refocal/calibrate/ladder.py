@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.ndimage import gaussian_filter
 
 from refocal import families
 from refocal.calibrate.good import Good
@@ -39,8 +38,8 @@ class Sample:
     features: Vector
     psnr: float
     ssim: float
-    bar_db: float
-    """Quality of the truth itself blurred by `bad_px`."""
+    relative: float
+    """PSNR above (below: negative) that of the same crop without added blur and noise, restored, dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +52,27 @@ class Ladder:
     """Samples of each tile."""
     noisiest: float = 2.0
     """Largest noise, in units of the tile's own."""
-    bad_px: float = 1.5
-    """A restored tile that is farther from the truth than the truth blurred so much is bad."""
     seed: int = 0
 
     def climb(self, index: int, good: Good, restorer: Restorer) -> Iterator[Sample]:
         """Yield the samples of one tile that have content; the same seed gives the same samples."""
         rng = np.random.default_rng([self.seed, zlib.crc32(good.sha256.encode())])
         crops = [(crop, denoised(crop, good.noise)) for crop in self._crops(good, rng)]
-        for step in range(self.each):
-            seen, truth = crops[step % len(crops)]
-            native = step % 2 == 0
-            sigma = self._sigma(step, rng)
-            example, noise = _spoil(seen, truth, sigma, 1.0 if native else rng.uniform(1, self.noisiest), good, rng)
-            gain = 1.0 if native else float(rng.uniform(0.7, 1.1))
-            sample = self._measure(index, example, noise, gain, native, good, restorer)
+        still: list[Sample | None] = []
+        for seen, truth in crops:
+            example, noise = _spoil(seen, truth, 0.0, 1.0, good, rng)
+            still.append(_measure(index, example, noise, None, 0.0, good, restorer))
+        yield from (sample for sample in still if sample is not None)
+        for step in range(self.each - len(crops)):
+            at = step % len(crops)
+            native = step // len(crops) % 2 == 0
+            sigma = 1.1 * self.softest_px * ((step + rng.random()) / (self.each - len(crops))) ** 1.2
+            factor, gain = (1.0, None) if native else (rng.uniform(1, self.noisiest), float(rng.uniform(0.7, 1.1)))
+            example, noise = _spoil(*crops[at], sigma, factor, good, rng)
+            best = still[at]
+            sample = None if best is None else _measure(index, example, noise, gain, best.psnr, good, restorer)
             if sample is not None:
                 yield sample
-
-    def _sigma(self, step: int, rng: np.random.Generator) -> float:
-        """Return the blur of a step: none in one of eight, else strata of 0 to a tenth above the softest."""
-        u = (step + rng.random()) / self.each
-        return 0.0 if step % 8 == 0 else float(1.1 * self.softest_px * u**1.2)
 
     def _crops(self, good: Good, rng: np.random.Generator) -> list[Pixels]:
         """Return a few crops that lie at random places; blank ones are passed over where others are to be had."""
@@ -88,25 +86,6 @@ class Ladder:
             if len(found) == _CROPS or size == list(good.counts.shape):
                 break
         return found or blank[:1]
-
-    def _measure(
-        self, index: int, example: Example, noise: float, gain: float, native: bool, good: Good, restorer: Restorer
-    ) -> Sample | None:
-        """Round a sample to counts, look at it as the gate does, restore it, compare; None if it has no content."""
-        middle = np.float32(example.truth.mean())
-        unit, truth = ((x - middle) * np.float32(gain) + middle for x in (example.frames.image, example.truth))
-        counts = good.contrast.counts(unit, good.counts.dtype)
-        seen = Screen(saturated=1.0)(counts)
-        if not isinstance(seen, Measured):
-            return None
-        frames = Frames(counts[None], contrast=good.contrast, pixel_nm=good.pixel_nm)
-        got = good.contrast.unit(restorer([frames])[0].counts)
-        psnr, ssim = (families.load("metrics", name) for name in ("psnr", "ssim"))
-        sigma, soft = float(example.hints["sigma_px"]), gaussian_filter(truth, self.bad_px, mode="mirror")
-        return Sample(
-            index, sigma, noise * gain, native, features(seen, good.contrast), psnr(got, truth), ssim(got, truth),
-            psnr(soft, truth),
-        )  # fmt: skip
 
 
 def _spoil(
@@ -146,3 +125,25 @@ def _along_x(memory: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
     omega = 2 * np.pi * np.fft.rfftfreq(shape[1])
     gain: NDArray[np.float64] = np.sqrt(1 - memory**2) / np.abs(1 - memory * np.exp(-1j * omega))
     return gain[None, :]
+
+
+def _measure(
+    index: int, example: Example, noise: float, gain: float | None, best: float, good: Good, restorer: Restorer
+) -> Sample | None:
+    """Round a sample to counts, look at it as the gate does, restore it, compare; None if it has no content.
+
+    `best` is the PSNR that is reached without blur; 0 for the sample that says so itself.
+    """
+    scale = gain or 1.0
+    middle = np.float32(example.truth.mean())
+    unit, truth = ((x - middle) * np.float32(scale) + middle for x in (example.frames.image, example.truth))
+    counts = good.contrast.counts(unit, good.counts.dtype)
+    seen = Screen(saturated=1.0)(counts)
+    if not isinstance(seen, Measured):
+        return None
+    frames = Frames(counts[None], contrast=good.contrast, pixel_nm=good.pixel_nm)
+    got = good.contrast.unit(restorer([frames])[0].counts)
+    psnr, ssim = (families.load("metrics", name)(got, truth) for name in ("psnr", "ssim"))
+    relative = psnr - (best - 20 * float(np.log10(scale))) if best else 0.0
+    sigma, raw = float(example.hints["sigma_px"]), features(seen, good.contrast)
+    return Sample(index, sigma, noise * scale, gain is None, raw, psnr, ssim, relative)

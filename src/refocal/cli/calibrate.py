@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from refocal.calibrate import Calibrated
     from refocal.calibrate.costs import Mix
 
+_SAMPLES = 480
+
 
 @app.command()
 def calibrate(
@@ -33,11 +35,11 @@ def calibrate(
     backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
     contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
     crop: Annotated[int, typer.Option(help="edge of the crops that are restored, px", min=64)] = 512,
-    each: Annotated[int, typer.Option(help="samples of each tile", min=8)] = 24,
+    each: Annotated[int | None, typer.Option(help="samples of each tile; 24 or more by default", min=8)] = None,
     softest: Annotated[float, typer.Option(help="largest blur to calibrate, px", min=1, max=16)] = 4.0,
     cost_retake: Annotated[float, typer.Option(help="cost of taking a tile again", min=1e-6)] = 1.0,
     cost_bad: Annotated[float, typer.Option(help="cost of a restored tile that is bad", min=1e-6)] = 10.0,
-    bad_px: Annotated[float, typer.Option(help="bad is worse than a noise-free tile blurred so much", min=0.3)] = 1.5,
+    bad_db: Annotated[float, typer.Option(help="bad is so much worse than a restored good tile, dB", min=0.1)] = 3.0,
     budget: Annotated[float, typer.Option(help="largest share of a section to take again", min=1e-6, max=1)] = 1.0,
     expect_from: Annotated[
         Path | None, typer.Option(help="log.jsonl of a run, or a folder of tiles: the blurs to expect")
@@ -78,8 +80,10 @@ def calibrate(
             made,
             name=restorer or model,
             date=date or datetime.datetime.now(datetime.UTC).date().isoformat(),
-            ladder=Ladder(softest_px=softest, crop_px=crop, each=each, bad_px=bad_px, seed=seed),
-            prices=Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_px=bad_px),
+            ladder=Ladder(
+                softest_px=softest, crop_px=crop, each=each or max(24, -(-_SAMPLES // len(goods))), seed=seed
+            ),
+            prices=Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_db=bad_db),
             mix=(lambda native_px: _mix(expect_from, native_px)) if expect_from else None,
             persons=(lambda native_px: spoken(read_log(_log(overrides)), native_px)) if overrides else None,
             step=lambda done, of: step("restoring samples", done, of),
@@ -130,7 +134,9 @@ _WORDS = {
     "noise_error": "noise, mean relative error", "quality_mae_db": "restored quality, mean error, dB",
     "quality_rank": "restored quality, rank correlation", "ssim_mae": "restored SSIM, mean error",
     "keep_px": "kept below an upper bound of, px", "softest_px": "taken again above, px",
-    "bad_db": "restored tiles are bad below, dB", "least_db": "taken again where the lower bound is below, dB",
+    "bad_db": "restored tiles are bad that lose more than, dB",
+    "least_db": "taken again where the lower bound is below, dB",
+    "relative_mae_db": "loss in restored quality, mean error, dB", "relative_rank": "loss, rank correlation",
     "budget_rules": "the budget set that, not the costs", "overrides": "verdicts of persons used",
     "expected_for": "tiles to come", "bad_share": "expected share restored and bad", "keep": "expected share kept",
     "restore": "expected share restored", "retake": "expected share taken again",

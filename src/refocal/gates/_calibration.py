@@ -109,16 +109,16 @@ class Thresholds(_Part):
     keep_px: float = Field(ge=0)
     """Keep where the upper bound of the blur is below."""
     least_db: float
-    """Take again where the lower bound of the restored quality is below."""
+    """Take again where the lower bound of the relative quality is below; negative."""
     softest_px: float = Field(gt=0)
     """Largest blur that was calibrated; take again above."""
     saturated: float = Field(default=0.5, ge=0, le=1)
 
-    def verdict(self, blur: Bounded, quality: Bounded) -> Literal["keep", "restore", "retake"]:
+    def verdict(self, blur: Bounded, relative: Bounded) -> Literal["keep", "restore", "retake"]:
         """Decide."""
         if blur.high < self.keep_px:
             return "keep"
-        if blur.mean > self.softest_px or quality.low < self.least_db:
+        if blur.mean > self.softest_px or relative.low < self.least_db:
             return "retake"
         return "restore"
 
@@ -130,9 +130,8 @@ class Costs(_Part):
     bad: float = Field(gt=0)
     budget: float = Field(gt=0, le=1)
     """Largest share of a section to be taken again."""
-    bad_db: float
-    """Restored tiles below this quality are bad: a noise-free tile blurred by `bad_px` has it."""
-    bad_px: float
+    bad_db: float = Field(gt=0)
+    """Restored tiles are bad where they lose more against restored good ones."""
     rates: dict[str, float]
     """Expected share of each verdict."""
     bad_share: float
@@ -177,6 +176,8 @@ class Calibration(_Part):
     """Of the natural logarithm of the noise in contrast units."""
     quality: Regressor
     ssim: Regressor
+    relative: Regressor
+    """Quality above (below: negative) that of the same tissue in focus at native noise, restored, dB."""
     thresholds: Thresholds
     costs: Costs
     tiles: list[GoodTile] = Field(min_length=1)

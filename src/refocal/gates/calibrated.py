@@ -75,10 +75,10 @@ class Calibrated:
         known, limits = self._calibration, self._thresholds
         raw = features(seen, frames.contrast)
         terms = known.range.terms(raw)
-        blurred, quality = known.blur(terms), known.quality(terms)
+        blurred, quality, relative = known.blur(terms), known.quality(terms), known.relative(terms)
         noise = math.exp(known.noise(terms).mean) * (frames.contrast.high - frames.contrast.low)
-        verdict = limits.verdict(blurred, quality)
-        reason = _reason(verdict, blurred, quality, limits)
+        verdict = limits.verdict(blurred, relative)
+        reason = _reason(verdict, blurred, relative, limits)
         if known.range.distance(raw) > known.range.farthest:
             reason += "; outside the calibrated range: recalibrate"
         return Grade(verdict, reason, blurred.mean, noise, *direction(seen.found, seen.floor), quality.mean)
@@ -93,12 +93,12 @@ class Calibrated:
         )
 
 
-def _reason(verdict: str, blur: Bounded, quality: Bounded, limits: Thresholds) -> str:
+def _reason(verdict: str, blur: Bounded, relative: Bounded, limits: Thresholds) -> str:
     found = f"blur {blur.mean:.2f} px ({blur.low:.2f} to {blur.high:.2f}) beyond that of good tiles"
-    after = f"restored quality {quality.mean:.1f} dB, at least {quality.low:.1f}"
     if verdict == "keep":
-        return f"{found}: surely below {limits.keep_px:g} px"
+        return f"{found}: surely below {limits.keep_px:.2f} px"
     if blur.mean > limits.softest_px:
         return f"{found}: softer than the {limits.softest_px:g} px that were calibrated"
-    sign = "below" if verdict == "retake" else "enough for"
-    return f"{found}; {after}: {sign} {limits.least_db:.1f} dB"
+    sign = "over" if verdict == "retake" else "within"
+    lost, most = (max(0.0, -loss) for loss in (relative.low, limits.least_db))
+    return f"{found}; restoring loses up to {lost:.1f} dB against good tiles, {sign} {most:.1f} dB"
