@@ -75,7 +75,6 @@ def replay_command(
         images=tuple(image or ()),
         shares=Shares(soft, noisy, blank, hopeless, slow, torn, missing),
     )
-    print("preparing images ...", file=sys.stderr)
     done = replay(kind, out, plan, truth=truth, ready=lambda: print(f"writing to {out}", file=sys.stderr))
     if as_json:
         print_json(

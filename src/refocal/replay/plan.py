@@ -12,7 +12,7 @@ class Shares:
     """Shares of the tiles, 0 to 1; what is none of the first three is sharp."""
 
     soft: float = 0.12
-    """Out of focus, blurred by 1.2 to 2.8 px."""
+    """Out of focus, blurred by 1.2 to 2.4 px."""
     noisy: float = 0.02
     """Few electrons."""
     blank: float = 0.03
