@@ -16,12 +16,13 @@ import refocal
 from refocal import backends, families, header
 from refocal.engine import Summary, run
 from refocal.errors import BadOptionError, UsageError
+from refocal.log import LOG as LOG
 from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
 from refocal.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.values import Contrast, Gate, Restorer
 
-LOG, RETAKES, REPORT = "log.jsonl", "retake.csv", "report.html"
-"""Names of the files that a run leaves in its output folder."""
+RETAKES, REPORT = "retake.csv", "report.html"
+"""Names of the files that a run leaves in its output folder, beside the log."""
 
 Progress = Callable[[Event, int], None]
 """Called with each tile's event and the number of tiles known so far."""

@@ -30,6 +30,9 @@ from refocal.whole import whole
 
 Event = Mapping[str, Any]
 
+LOG = "log.jsonl"
+"""Name of the log in its output folder."""
+
 _RETAKE_COLUMNS = ("path", "page", "verdict", "reason", "sigma_px", "sigma_nm", "noise")
 _SETTLED = frozenset({"restored", "kept", "retake", "no_content"})
 
@@ -73,8 +76,8 @@ class Log:
         self.append({"event": "job", **facts, "job": job})
         return self._job_sha256
 
-    def append(self, event: Event) -> None:
-        """Write one event as one line, with the time and the hash of the running job.
+    def append(self, event: Event) -> Event:
+        """Write one event as one line, with the time and the hash of the running job; return it with these.
 
         Raises
         ------
@@ -87,6 +90,7 @@ class Log:
             self._write(line)
         if time.monotonic() - self._synced >= self._sync_seconds:
             self.sync()
+        return stamped
 
     def _write(self, line: bytes) -> None:
         if self._torn:

@@ -129,12 +129,13 @@ class Readings:
         if section is not None:
             where, values = f"{where} AND section = ?", [*values, section]
         if find:
-            where, values = f"{where} AND instr(lower(key), lower(?))", [*values, find]
-        count = int(self._base.execute(f"SELECT count(*) FROM tiles WHERE {where}", values).fetchone()[0])  # noqa: S608
-        order = "name" if sort == "section" else sort if sort in _SORTS else "time"
+            where, values = f"{where} AND instr(lower(t.key), lower(?))", [*values, find]
+        count = int(self._base.execute(f"SELECT count(*) FROM tiles t WHERE {where}", values).fetchone()[0])  # noqa: S608
+        by = "name" if sort == "section" else f"t.{sort}" if sort in _SORTS else "t.time"
         rows = self._base.execute(
-            f"SELECT t.*, s.name AS section_name FROM tiles t JOIN sections s ON s.id = section WHERE {where} "  # noqa: S608
-            f"ORDER BY {order} IS NULL, {order} {'DESC' if down else 'ASC'}, t.id LIMIT ? OFFSET ?",
+            "SELECT t.*, s.name AS section_name, o.by, o.note FROM tiles t JOIN sections s ON s.id = section "  # noqa: S608
+            f"LEFT JOIN overrides o ON o.key = t.key WHERE {where} "
+            f"ORDER BY {by} IS NULL, {by} {'DESC' if down else 'ASC'}, t.id LIMIT ? OFFSET ?",
             [*values, limit, start],
         ).fetchall()
         return count, [{**dict(row), "event": self._event(row["line"])} for row in rows]
