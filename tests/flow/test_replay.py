@@ -187,4 +187,6 @@ def test_command(inside: Program, tmp_path):
     assert row["tiles"] == 14
     assert Path(row["truth"]).is_file()
     assert "new or empty" in inside("replay", "multisem", str(out), code=2).line
+    for wrong, words in (("softt=1", "soft"), ("soft=x", "NAME=SHARE"), ("soft=3", "from 0 to 1")):
+        assert words in inside("replay", "folder", str(tmp_path / "b"), "--share", wrong, code=2).line
     assert "WIDTHxHEIGHT" in inside("replay", "folder", str(tmp_path / "b"), "--size", "64", code=2).line

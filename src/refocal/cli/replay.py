@@ -1,6 +1,8 @@
 """The command that plays a microscope."""
 
 import sys
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +10,11 @@ import typer
 
 from refocal.cli import app
 from refocal.cli._show import print_json
-from refocal.errors import BadOptionError
-from refocal.replay import Plan, Shares, kinds, replay
+from refocal.errors import BadOptionError, nearest
+from refocal.replay import Plan, Replayed, Shares, kinds, replay
 
-_PLAN, _SHARES = Plan(), Shares()
-Share = Annotated[float, typer.Option(min=0, max=1, help="share of the tiles")]
+_PLAN = Plan()
+_SHARES = ", ".join(f"{share.name}={share.default}" for share in fields(Shares))
 
 
 @app.command("replay")
@@ -31,13 +33,7 @@ def replay_command(
     pixel_nm: Annotated[float, typer.Option(help="pixel edge, nm")] = _PLAN.pixel_nm,
     image: Annotated[list[Path] | None, typer.Option("--image", "-i", help="sharp tiles; else drawn")] = None,
     variants: Annotated[int, typer.Option(help="images of each quality in memory", min=1)] = _PLAN.variants,
-    soft: Share = _SHARES.soft,
-    noisy: Share = _SHARES.noisy,
-    blank: Share = _SHARES.blank,
-    hopeless: Share = _SHARES.hopeless,
-    slow: Annotated[float, typer.Option(min=0, max=1, help="stay half-written for a while")] = _SHARES.slow,
-    torn: Annotated[float, typer.Option(min=0, max=1, help="stay half-written for ever")] = _SHARES.torn,
-    missing: Annotated[float, typer.Option(min=0, max=1, help="beams without an image")] = _SHARES.missing,
+    share: Annotated[list[str] | None, typer.Option(help=f"NAME=SHARE of the tiles; repeat; {_SHARES}")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     truth: Annotated[Path | None, typer.Option(help="JSON lines; default OUT.truth.jsonl")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on standard output")] = False,
@@ -53,11 +49,9 @@ def replay_command(
 
         refocal replay multisem scope --tiles-per-second 25.4 --mfovs 250
 
-        refocal replay sbemimage stack --sections 50 --tiles 9 -i sharp
+        refocal replay sbemimage stack --tiles 9 -i sharp --share soft=0.3
     """
-    width, sign, height = size.partition("x")
-    if not (sign and width.isdecimal() and height.isdecimal()):
-        raise BadOptionError(f"--size is WIDTHxHEIGHT, e.g. 3128x2724, got {size!r}")
+    width, height = _size(size)
     plan = Plan(
         sections=sections,
         mfovs=mfovs,
@@ -66,28 +60,46 @@ def replay_command(
         tiles=tiles,
         batches=batches,
         retakes=retakes,
-        height=int(height),
-        width=int(width),
+        height=height,
+        width=width,
         pixel_nm=pixel_nm,
         tiles_per_second=tiles_per_second,
         variants=variants,
         seed=seed,
         images=tuple(image or ()),
-        shares=Shares(soft, noisy, blank, hopeless, slow, torn, missing),
+        shares=_shares(share or ()),
     )
-    done = replay(kind, out, plan, truth=truth, ready=lambda: print(f"writing to {out}", file=sys.stderr))
+    _tell(replay(kind, out, plan, truth=truth, ready=lambda: print(f"writing to {out}", file=sys.stderr)), as_json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, sign, height = text.partition("x")
+    if not (sign and width.isdecimal() and height.isdecimal()):
+        raise BadOptionError(f"--size is WIDTHxHEIGHT, e.g. 3128x2724, got {text!r}")
+    return int(width), int(height)
+
+
+def _shares(given: Iterable[str]) -> Shares:
+    names = [share.name for share in fields(Shares)]
+    found: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise BadOptionError(f"--share {text!r}: no share has this name.{nearest(name, names)}")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise BadOptionError(f"--share is NAME=SHARE, e.g. soft=0.2, got {text!r}") from error
+    return Shares(**found)
+
+
+def _tell(done: Replayed, as_json: bool) -> None:
+    megabytes = done.bytes / 1e6 / max(done.seconds, 1e-9)
     if as_json:
-        print_json(
-            {
-                "tiles": done.tiles,
-                "bytes": done.bytes,
-                "seconds": round(done.seconds, 3),
-                "tiles_per_second": round(done.tiles_per_second, 3),
-                "late_s": round(done.late_s, 3),
-                "truth": str(done.truth),
-            }
-        )
+        row = {"tiles": done.tiles, "bytes": done.bytes, "seconds": round(done.seconds, 3)}
+        row |= {"tiles_per_second": round(done.tiles_per_second, 3), "late_s": round(done.late_s, 3)}
+        print_json(row | {"truth": str(done.truth)})
         return
-    speed = f"{done.tiles_per_second:.1f} tiles/s, {done.bytes / 1e6 / max(done.seconds, 1e-9):.0f} MB/s"
     late = f", up to {done.late_s:.1f} s late" if done.late_s > 1 else ""
-    print(f"{done.tiles} tiles in {done.seconds:.1f} s ({speed}{late}); truth in {done.truth}", file=sys.stderr)
+    speed = f"{done.tiles_per_second:.1f} tiles/s, {megabytes:.0f} MB/s{late}"
+    print(f"{done.tiles} tiles in {done.seconds:.1f} s ({speed}); truth in {done.truth}", file=sys.stderr)
