@@ -7,6 +7,7 @@ that a run that resumes draws what the uninterrupted run would have drawn.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from refocal.formats import is_image_name, open_image
 from refocal.values import UNIT, Contrast, Counts, Degradation, Example, Frames, Pixels
 
 MARGIN = 20  # px of real surroundings on every side, so that a crop's border is not made of mirrored tissue
+
+
+class Tiles(Protocol):
+    """Where sharp examples come from."""
+
+    patch: int
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Return a sharp example of (patch + 2 margin) px: frames, truth, and targets of their size as hints."""
+        ...
+
+    def hashes(self) -> dict[str, str]:
+        """Return {file name: SHA-256} of the files."""
+        ...
 
 
 class SharpTiles:
@@ -56,13 +71,18 @@ class SharpTiles:
             return True
         # A soft target would teach a net to leave blur behind.
         contrast = Contrast.of(page.dtype)
-        binned = contrast.counts(_bin(contrast.unit(page), scale), page.dtype)
-        sigma_px = families.make("gates", "sharpness")(Frames(binned[None], contrast=contrast)).sigma_px
+        small = contrast.counts(binned(contrast.unit(page), scale), page.dtype)
+        sigma_px = families.make("gates", "sharpness")(Frames(small[None], contrast=contrast)).sigma_px
         return sigma_px is not None and sigma_px <= softest_px
 
     def hashes(self) -> dict[str, str]:
         """Return {file name: SHA-256} of the files."""
-        return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in self.files}
+        return hashes(self.files)
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Return a random crop as an example of one frame."""
+        truth = self.crop(rng)
+        return Example(Frames(truth[None], contrast=UNIT), truth)
 
     def crop(self, rng: np.random.Generator) -> Pixels:
         """Return a random crop of (patch + 2 margin) px, flipped and transposed at random."""
@@ -70,17 +90,23 @@ class SharpTiles:
         edge = self.size * scale
         y, x = (int(rng.integers(0, n - edge + 1)) for n in page.shape)
         pixels = Contrast.of(page.dtype).unit(page[y : y + edge, x : x + edge])
-        pixels = _bin(pixels, scale)
+        pixels = binned(pixels, scale)
         flips = rng.integers(0, 2, 3)
         pixels = pixels[:: 1 - 2 * int(flips[0]), :: 1 - 2 * int(flips[1])]
         return np.ascontiguousarray(pixels.T if flips[2] else pixels)
 
 
-def _bin(pixels: Pixels, scale: int) -> Pixels:
+def hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Return {file name: SHA-256} of files."""
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def binned(pixels: Pixels, scale: int) -> Pixels:
+    """Return the means of squares of `scale` pixels of a (y, x) image; what is left over at the far sides is cut."""
     height, width = (n // scale for n in pixels.shape)
     cut = pixels[: height * scale, : width * scale]
-    binned: Pixels = cut.reshape(height, scale, width, scale).mean((1, 3))
-    return binned
+    means: Pixels = cut.reshape(height, scale, width, scale).mean((1, 3))
+    return means
 
 
 def _read(path: Path) -> list[Counts]:
@@ -89,7 +115,7 @@ def _read(path: Path) -> list[Counts]:
 
 
 def draw_examples(
-    tiles: SharpTiles,
+    tiles: Tiles,
     degradation: Degradation,
     count: int,
     seed: Sequence[int],
@@ -109,16 +135,20 @@ def draw_examples(
 
 
 def _example(
-    tiles: SharpTiles, degradation: Degradation, rng: np.random.Generator, contrast_jitter: float, invert: float
+    tiles: Tiles, degradation: Degradation, rng: np.random.Generator, contrast_jitter: float, invert: float
 ) -> Example:
-    truth = tiles.crop(rng)
+    drawn = tiles.draw(rng)
+    sharp, truth = drawn.frames.counts, drawn.truth
     if rng.random() < invert:
-        truth = 1 - truth
+        sharp, truth = 1 - sharp, 1 - truth
     if contrast_jitter:
         gain = np.float32(1 - contrast_jitter * rng.random())
-        truth = truth * gain + np.float32((1 - gain) * rng.random())
-    seen = degradation(Example(Frames(truth[None], contrast=UNIT), truth), rng)
+        lift = np.float32((1 - gain) * rng.random())
+        sharp, truth = sharp * gain + lift, truth * gain + lift
+    seen = degradation(Example(Frames(sharp, drawn.frames.target, UNIT), truth), rng)
     if not np.isfinite(seen.frames.counts).all():
         raise UnsupportedError(f"the degradation made pixels that are not finite; hints: {sorted(seen.hints)}")
     inner = slice(MARGIN, -MARGIN)
-    return Example(Frames(seen.frames.counts[:, inner, inner]), truth[inner, inner])
+    targets = {name: target[..., inner, inner] for name, target in drawn.hints.items()}
+    frames = Frames(seen.frames.counts[:, inner, inner], drawn.frames.target)
+    return Example(frames, truth[inner, inner], targets)

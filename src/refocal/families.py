@@ -20,6 +20,7 @@ FAMILIES = frozenset(
 
 # Which extra brings a package that parts import plainly.
 _EXTRAS = {"torch": "train", "safetensors": "train", "lightning_fabric": "train", "onnx": "train"}
+_EXTRAS |= {"skimage": "segment", "waterz": "segment"}
 
 
 @cache

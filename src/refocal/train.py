@@ -20,9 +20,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from refocal import families
 from refocal.errors import BadModelError, BadOptionError
-from refocal.examples import SharpTiles, draw_examples
+from refocal.examples import Tiles, draw_examples
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe
+from refocal.values import Example
 
 Report = Callable[[Mapping[str, Any]], None]
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -44,7 +45,7 @@ class Trained:
 
 def train(
     recipe: Recipe,
-    tiles: SharpTiles,
+    tiles: Tiles,
     out: Path,
     *,
     validate: Validate | None = None,
@@ -181,10 +182,12 @@ def _rate(recipe: Recipe, state: "_State") -> float:
     return recipe.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, state.progress))))
 
 
-def _stack(examples: list[Any], fabric: Fabric) -> Batch:
+def _stack(examples: list[Example], fabric: Fabric) -> Batch:
     frames = torch.from_numpy(np.stack([e.frames.counts for e in examples]))
     truth = torch.from_numpy(np.stack([e.truth[None] for e in examples]))
-    return Batch(fabric.to_device(frames.contiguous(memory_format=torch.channels_last)), fabric.to_device(truth))
+    stacked = {name: torch.from_numpy(np.stack([e.hints[name] for e in examples])) for name in examples[0].hints}
+    hints = {name: fabric.to_device(target) for name, target in stacked.items()}
+    return Batch(fabric.to_device(frames.contiguous(memory_format=torch.channels_last)), fabric.to_device(truth), hints)
 
 
 class _State:

@@ -1,0 +1,1 @@
+"""Segmenters: what restoration is for. `Frames` of sections to the cells in them, numpy at the border."""
