@@ -2,7 +2,7 @@
 
 Inputs and outputs (axis order batch, channel, y, x; y and x any multiples of `reach.multiple`):
 
-    image (1, c, y, x)                                    -> restored (1, c, y, x)
+    image (1, c, y, x)                                    -> restored (1, c, y, x); (1, c, w, w) with reach.window = w
     with reach.context also
     share (1, 1, y / multiple, x / multiple), context (1, w, w)  -> gathered (1, w, w)
 
@@ -91,6 +91,8 @@ def _graph(net: nn.Module, channels: int, reach: Reach) -> onnx.ModelProto:
     image = torch.rand(1, channels, cells[0] * m, cells[1] * m)
     y, x = torch.export.Dim("y", min=2), torch.export.Dim("x", min=2)
     shapes: list[dict[int, object]] = [{2: m * y, 3: m * x}] if m > 1 else [{2: y, 3: x}]
+    if reach.window is not None:  # it is run on that size only
+        image, shapes = torch.rand(1, channels, reach.window, reach.window), [{}]
     inputs: tuple[Tensor, ...] = (image,)
     module, names, results = net, ["image"], ["restored"]
     if reach.context:

@@ -5,6 +5,10 @@ with the net's full halo, so every kept pixel sees what it would see in the whol
 the true border only. A net with a global context takes two passes: the contexts that the tiles' cores gather, each node
 weighed by its share of all nodes, add up to the context of the image; then every tile is finished under that context.
 
+A net with a window mixes all that it sees, so it never sees anything but windows of its own size: on a grid from the
+image's origin, the last ones pushed back inside, overlapping by at least twice the halo. There the results fade
+linearly into each other. Neither the size of the image nor how it was cut changes which windows a pixel belongs to.
+
 Counts stay counts: a tile is scaled to float32 when its turn comes, so memory does not grow with the image.
 """
 
@@ -98,6 +102,8 @@ def restore(batch: Sequence[Frames], graph: Graph, reach: Reach, tiling: Tiling)
 
 def _image(counts: Counts, contrast: Contrast, graph: Graph, reach: Reach, tiling: Tiling) -> Counts:
     height, width = counts.shape
+    if reach.window is not None:
+        return contrast.counts(_windowed(counts, contrast, graph, reach.window, reach.halo), counts.dtype)
     padded = np.pad(counts, [(0, max(_SMALLEST - n, 0)) for n in counts.shape], mode="reflect")
     padded = np.pad(padded, [(0, -n % reach.multiple) for n in padded.shape], mode="reflect")
     if padded.size <= tiling.whole_px:
@@ -127,6 +133,30 @@ def _context(
     if total is None:
         raise ValueError(f"an image of shape {padded.shape} has no pixels")
     return total.astype(np.float32)
+
+
+def _windowed(counts: Counts, contrast: Contrast, graph: Graph, window: int, halo: int) -> Pixels:
+    """Restore by overlapping windows that fade into each other; an image below the window is mirrored up to it."""
+    padded = np.pad(counts, [(0, max(window - n, 0)) for n in counts.shape], mode="reflect")
+    rows, columns = (_fades(n, window, halo) for n in padded.shape)
+    result = np.zeros(padded.shape, np.float32)
+    for y, down in rows:
+        for x, across in columns:
+            part = np.s_[y : y + window, x : x + window]
+            result[part] += _grey(graph.whole(_unit(padded[part], contrast, graph))) * np.outer(down, across)
+    return result[: counts.shape[0], : counts.shape[1]]
+
+
+def _fades(length: int, window: int, halo: int) -> list[tuple[int, Pixels]]:
+    """Return where windows start along an axis, and weights of their pixels that add up to 1 at every pixel."""
+    step = window - 2 * halo
+    starts = sorted({min(i, length - window) for i in range(0, length - window + step, step)} | {0})
+    ramp = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1))
+    tent = np.minimum(ramp / max(2 * halo, 1), 1.0)
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + window] += tent
+    return [(start, (tent / total[start : start + window]).astype(np.float32)) for start in starts]
 
 
 def _blocks(shape: tuple[int, ...], reach: Reach, tiling: Tiling) -> list[Block]:
