@@ -38,7 +38,7 @@ class Scope:
 
     def section(self, number: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng((self.seed, number))
-        pattern = 0.04 * np.random.default_rng(self.seed).standard_normal(self.beams)
+        pattern = np.clip(0.04 * np.random.default_rng(self.seed).standard_normal(self.beams), -0.1, 0.1)
         here = 0.9 + 0.08 * rng.standard_normal() + self.drift_px * max(0, number - self.trouble_from)
         tissue = 2 * math.pi * rng.random()  # fibres run one way in a section
         on = number >= self.trouble_from
@@ -84,7 +84,7 @@ def test_a_healthy_microscope_is_left_alone(seed: int) -> None:
     assert len([a for a in found if a["active"]]) <= 1, Counter(a["kind"] for a in found)
 
 
-@pytest.mark.parametrize(("softer", "fields"), [(0.4, 16), (0.8, 10)])
+@pytest.mark.parametrize(("softer", "fields"), [(0.4, 16), (0.8, 8)])
 def test_a_beam_that_turns_soft_is_found_within_a_few_mfovs(softer: float, fields: int) -> None:
     """The median over ten microscopes, after 40 mFoVs that were well; no other beam is ever named."""
     taken = []
@@ -198,9 +198,9 @@ def test_memory_does_not_grow_with_sections() -> None:
 
     scope, blame = Scope(9, beams=9, fields=1), Blame(Rules(tiles=200))
     tracemalloc.start()
-    alerts(scope, 300, blame)
+    alerts(scope, 100, blame)
     before, _ = tracemalloc.get_traced_memory()
-    alerts(scope, 300, blame)
+    alerts(scope, 100, blame)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < before + 100_000

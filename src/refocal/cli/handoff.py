@@ -1,0 +1,77 @@
+"""The command that hands a run on: handoff."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refocal.cli import app
+from refocal.cli._show import print_rows
+from refocal.errors import BadOptionError
+
+
+@app.command()
+def handoff(
+    out: Annotated[Path, typer.Argument(help="output folder of a run")],
+    feabas: Annotated[Path | None, typer.Option(help="FEABAS working folder; gets stitch/stitch_coord/*.txt")] = None,
+    render_ws: Annotated[Path | None, typer.Option(help="write tile specs for render-ws to this JSON file")] = None,
+    multisem_flags: Annotated[bool, typer.Option(help="write yesretake flags to handoff/multisem of OUT")] = False,
+    multisem_into: Annotated[
+        Path | None, typer.Option(help="write yesretake flags into this tree of the microscope")
+    ] = None,
+    sbemimage: Annotated[bool, typer.Option(help="write grid.tile lists to handoff/sbemimage of OUT")] = False,
+    section: Annotated[list[str] | None, typer.Option(help="stitch only this section; may be repeated")] = None,
+    link: Annotated[bool, typer.Option("--link", help="link raw tiles that OUT lacks into it")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="copy raw tiles that OUT lacks into it")] = False,
+    unfinished: Annotated[bool, typer.Option(help="also sections that are open or wait to be restored")] = False,
+    pixel_nm: Annotated[float | None, typer.Option(help="pixel size where the log does not tell it", min=0.001)] = None,
+    retake_share: Annotated[
+        float, typer.Option(help="a section with more retakes is imaged again", min=0, max=1)
+    ] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")] = False,
+) -> None:
+    """Write retake lists, microscope flags, and coordinate files for stitching from the log of a run.
+
+    Writes `retake.json` beside `retake.csv`, and what is asked for. Sections that cannot be stitched yet are named, and
+    the exit code is 1.
+
+    For example:
+
+        refocal handoff restored --feabas montage --link
+
+        refocal handoff restored --multisem-flags --section S56R1
+    """
+    from refocal.handoff import Wanted, hand_off
+    from refocal.handoff.retakes import to_retake
+
+    if link and copy:
+        raise BadOptionError("--link and --copy exclude each other; choose one")
+    wanted = Wanted(
+        feabas=feabas,
+        render_ws=render_ws,
+        multisem_flags=multisem_flags,
+        multisem_into=multisem_into,
+        sbemimage=sbemimage,
+        only=frozenset(section or ()),
+        fetch="link" if link else "copy" if copy else None,
+        unfinished=unfinished,
+        pixel_nm=pixel_nm,
+        retake_share=retake_share,
+    )
+    handed = hand_off(out, wanted)
+    rows = [
+        {
+            "section": found.name,
+            "tiles": len(found.tiles),
+            "retake": len(found.retakes),
+            "share": round(found.retake_share, 4),
+            "waiting": len(found.waiting),
+            "decision": "retake" if to_retake(found, retake_share) else "keep",
+        }
+        for found in handed.sections
+    ]
+    print_rows(rows, as_json)
+    for problem in handed.problems:
+        typer.echo(f"not handed on: {problem}", err=True)
+    typer.echo(f"{len(handed.written)} files written", err=True)
+    raise typer.Exit(1 if handed.problems else 0)
