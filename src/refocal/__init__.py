@@ -4,10 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Frames", "Restored", "__version__", "load", "restore", "run"]
+__all__ = ["Frames", "Restored", "__version__", "load", "restore", "run", "watch"]
 
 if TYPE_CHECKING:
-    from refocal.api import load, restore
+    from refocal.api import load, restore, watch
     from refocal.engine import run
     from refocal.values import Frames, Restored
 
@@ -17,6 +17,7 @@ _HOMES = {
     "load": "refocal.api",
     "restore": "refocal.api",
     "run": "refocal.engine",
+    "watch": "refocal.api",
 }
 
 

@@ -1,8 +1,8 @@
 """refocal for people with one image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,12 @@ from refocal.backends import learned
 from refocal.errors import BadOptionError, UnsupportedError
 from refocal.formats import open_image
 from refocal.values import Contrast, Counts, Frames, Restorer
+
+if TYPE_CHECKING:
+    from refocal.engine import Check
+    from refocal.live import Settings, Watch
+    from refocal.log import Event
+    from refocal.tiles import Carry
 
 
 def load(model: str | Path = "gran-em", backend: str = "auto", **options: Any) -> Restorer:
@@ -74,6 +80,64 @@ def restore(
     pages = counts if counts.ndim == 3 else counts[None]
     restored = np.stack([restorer([Frames(page[None], contrast=scale)])[0].counts for page in pages])
     return restored.reshape(counts.shape)
+
+
+def watch(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    model: str = "gran-em",
+    gate: str = "sharpness",
+    restorer: str | Restorer | None = None,
+    backend: str = "auto",
+    contrast: tuple[float, float] | None = None,
+    carry: "Carry" = "symlink",
+    check: "Check | None" = None,
+    settings: "Settings | None" = None,
+    on_tile: "Callable[[Event], None] | None" = None,
+    on_alert: "Callable[[Event], None] | None" = None,
+) -> "Watch":
+    """Watch the folder that a microscope writes to: grade what comes, restore what is soft, list what must be retaken.
+
+    Returns at once. What comes back is a context manager that stops the watch; ask it `is_good(path, timeout=10)`.
+
+    Parameters
+    ----------
+    folder
+        Only ever read.
+    out
+        Receives the same relative names, `log.jsonl` and `retake.csv`. A watch that was stopped goes on from there.
+    model, gate, restorer, backend, contrast, carry
+        What is done with each tile, as for `refocal watch`.
+    check
+        Called with (frames, restored, grade) of each restored tile; one line of text says why it is no good.
+    settings
+        `refocal.live.Settings`: layout, poll, settle, order, restores ...
+    on_tile, on_alert
+        Called with each tile event and each alert after it was logged, in a thread of the watch; an error there is
+        logged and stops nothing.
+
+    Raises
+    ------
+    UsageError
+        For anything that is wrong with the request as a whole, before any tile is touched.
+    """
+    from refocal.blame import Blame
+    from refocal.job import Job, Part
+    from refocal.live import Settings, Watch
+
+    calls = {"tile": on_tile, "alert": on_alert}
+
+    def tell(event: "Event") -> None:
+        if call := calls.get(event["event"]):
+            call(event)
+
+    named = Part.parse(restorer) if isinstance(restorer, str) else None
+    job = Job(model=model, backend=backend, restorer=named, gate=Part.parse(gate), contrast=contrast, carry=carry)
+    made = None if isinstance(restorer, str) else restorer
+    return Watch(
+        folder, out, job, settings or Settings(), restorer=made, check=check, observers=[Blame().add], on_event=tell
+    )
 
 
 def _given(contrast: tuple[float, float]) -> Contrast:

@@ -7,7 +7,8 @@ source is never delayed by batching, and batches grow by themselves where restor
 batching depend on timing; pixels do not, because a restorer gives each block the same answer in any batch.
 
 One bad block is an event, a dead source is an exception. What cannot be done now (`LaterError`) is no failure: a source
-that says so gives the block again by itself, and a sink that says so has the block queued in the log. At most `ahead + batch` frames are alive at any moment.
+that says so gives the block again by itself, and a sink that says so has the block queued in the log. At most
+`ahead + batch` frames are alive at any moment.
 """
 
 import time
@@ -44,7 +45,7 @@ _READERS = 4  # decoding is done by libraries that release the GIL; more threads
 class Journal(Protocol):
     """Where events go: a `refocal.log.Log`, or anything that appends."""
 
-    def append(self, event: Event, /) -> None:
+    def append(self, event: Event, /) -> object:
         """Take one event."""
         ...
 

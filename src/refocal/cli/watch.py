@@ -1,0 +1,163 @@
+"""The command that runs beside a microscope: watch."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refocal.cli import app
+from refocal.cli._show import print_json
+from refocal.cli.tiles import _choice, _pair
+from refocal.job import LOG, RETAKES, Job, Part
+
+if TYPE_CHECKING:
+    from refocal.live import Watch
+    from refocal.log import Event
+
+_CARRY = ("symlink", "link", "copy", "skip")
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="folder that the microscope writes to; only ever read")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="output folder; same names and tree")],
+    layout: Annotated[str, typer.Option(help="auto, or one of `refocal list layouts`")] = "auto",
+    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
+    restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
+    gate: Annotated[str, typer.Option(help="who decides: sharpness, calibrated:path=..., ...")] = "sharpness",
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    carry: Annotated[str, typer.Option(help="symlink, link, copy or skip the tiles that are not restored")] = "symlink",
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="restore, or only grade and queue")] = True,
+    order: Annotated[str, typer.Option(help="newest or oldest section first, where restoring lags")] = "newest",
+    settle: Annotated[float, typer.Option(help="seconds a file must stay the same; 10 on network shares")] = 3.0,
+    poll: Annotated[float, typer.Option(help="seconds from one look to the next")] = 0.3,
+    reserve: Annotated[float, typer.Option(help="MB of the output's disk that only the log may use")] = 200.0,
+    stop_when_idle: Annotated[float | None, typer.Option(help="stop after so many seconds with nothing to do")] = None,
+    on_alert: Annotated[str | None, typer.Option(help="command, or http(s) address, that each alert goes to")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print every event, one JSON object a line")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no status")] = False,
+) -> None:
+    """Watch a running microscope: grade every tile as it comes, restore the soft ones, list those to be retaken.
+
+    Runs until Ctrl-C (or SIGTERM), which finishes the tile in hand. Start it again and it goes on.
+
+    For example:
+
+        refocal watch /data/wafer_03 -o /fast/wafer_03
+
+        refocal watch wafer -o out --settle 10 --on-alert 'notify-send refocal'
+    """
+    from refocal.blame import Blame
+    from refocal.live import Settings, Watch
+    from refocal.live.calls import Caller
+
+    job = Job(
+        model=model,
+        backend=backend,
+        restorer=Part.parse(restorer) if restorer else None,
+        gate=Part.parse(gate),
+        contrast=_pair(contrast),
+        carry=_choice("--carry", carry, _CARRY),
+    )
+    settings = Settings(
+        layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),
+        restores=restoring, reserve_bytes=int(reserve * 1e6), idle_seconds=stop_when_idle,
+    )  # fmt: skip
+    call = Caller(on_alert, lambda line: typer.echo(f"refocal: alert: {line}", err=True)) if on_alert else None
+
+    with _status(quiet=quiet) as show:
+
+        def tell(event: "Event") -> None:
+            if as_json:
+                print_json(event)
+            show.event(event)
+            if call and event["event"] == "alert":
+                call(event)
+
+        _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
+    if not quiet:
+        typer.echo("  ".join(map(str, (out / LOG, out / RETAKES))), err=True)
+
+
+def _run(start: "Callable[[], Watch]", show: "_Status") -> None:
+    """Run a watch until a signal, or until it stops by itself; a second signal leaves at once."""
+    told: list[int] = []
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        if len(told) > 1:
+            os._exit(130)  # safe: what is in the log is done, what is not will be done again
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        running = start()
+        while not told and not running.wait(0.2):
+            show.draw(running)
+        show.stopping()
+        running.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Status:
+    """One line on a terminal, and a line for each alert."""
+
+    def __init__(self, update: "Callable[[str], None]", say: "Callable[[str], None]") -> None:
+        self._update, self._say = update, say
+        self._beat: Event = {}
+
+    def event(self, event: "Event") -> None:
+        if event["event"] == "beat":
+            self._beat = event
+        elif event["event"] == "alert":
+            self._say(_plain(f"{event['severity']}: {event['message']}"))
+
+    def draw(self, running: "Watch") -> None:
+        state = running.state()
+        counts: dict[str, int] = state["counts"]
+        total = sum(counts.values())
+        soft = counts.get("restored", 0) + counts.get("queued", 0)
+        words = [
+            f"{total} tiles",
+            f"{self._beat.get('tiles_per_s', 0.0):.1f}/s",
+            f"{soft / total:.1%} soft" if total else "",
+            f"{counts.get('restored', 0)} restored, {counts.get('queued', 0)} queued",
+            f"{counts.get('retake', 0) + counts.get('unreadable', 0)} to retake",
+            f"lag {state['lag_tiles']} tiles, {state['lag_seconds']:.1f} s",
+            f"{state['free_bytes'] / 1e9:.0f} GB free",
+            "share is away" if state["gone"] else "",
+        ]
+        self._update("  ".join(word for word in words if word))
+
+    def stopping(self) -> None:
+        self._update("finishing the tile in hand; once more to leave at once")
+
+
+@contextmanager
+def _status(*, quiet: bool) -> "Iterator[_Status]":
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    if quiet or not console.is_terminal:
+        yield _Status(lambda line: None, (lambda line: None) if quiet else say)
+        return
+    with console.status("starting") as status:
+        yield _Status(status.update, say)
+
+
+def _plain(text: str) -> str:
+    """Return text that any terminal can print; names that are not UTF-8 are shown with backslashes."""
+    encoding = sys.stderr.encoding or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)

@@ -1,0 +1,16 @@
+"""Beside the running microscope: find, prove, grade, restore; see `refocal.live.watch`.
+
+scanning   finds complete files by polling        ledger     what the log says, in memory
+proof      believes them when their content does  journal    where events go: the log first
+source     new files, endlessly                   overrides  what an operator says
+backlog    queued tiles, endlessly                pulse      how far it is, how far behind
+sink       the output, sometimes full             house      announces, beats, lists retakes
+loops      two runs of the loop over one log      watch      puts it all together
+"""
+
+from refocal.live.answer import Answer
+from refocal.live.house import Observer
+from refocal.live.settings import Settings
+from refocal.live.watch import Watch
+
+__all__ = ["Answer", "Observer", "Settings", "Watch"]

@@ -1,0 +1,33 @@
+"""The answer to one question: is this tile good? Asked by a script, while the microscope is waiting."""
+
+from dataclasses import dataclass
+
+from refocal.log import Event
+from refocal.values import Grade
+
+_BAD = frozenset({"retake", "unreadable", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a watch decided about one tile; true unless it must be taken again or could not be read."""
+
+    name: str
+    decision: str
+    """kept, queued (soft, will be restored), restored, retake, no_content, unreadable or failed."""
+    grade: Grade
+    error: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.decision not in _BAD
+
+    @classmethod
+    def of(cls, event: Event) -> "Answer":
+        """Read the answer from a tile event."""
+        measured = ("sigma_px", "noise", "anisotropy", "angle_deg", "expected")
+        grade = Grade(
+            event.get("verdict") or "unreadable",
+            event.get("reason") or event.get("error") or "",
+            *(event.get(name) for name in measured),
+        )
+        return cls(event["key"], event["decision"], grade, event.get("error"))

@@ -1,0 +1,69 @@
+"""The `beat` of a watch: how far it is, how far behind, and what it uses."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from refocal.live.backlog import Backlog
+from refocal.live.scanning import Scanner
+from refocal.live.sink import Room
+from refocal.live.source import LiveSource
+from refocal.log import Event
+
+
+class Pulse:
+    """Takes the state of a watch, and the rates since it was last taken."""
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        source: LiveSource,
+        backlog: Backlog,
+        room: Room,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._scanner, self._source, self._backlog, self._room = scanner, source, backlog, room
+        self._clock = clock
+        self._last = clock()
+        self._tiles, self._bytes = 0, 0
+        self._graded, self._restored = 0, 0
+
+    def hear(self, event: Event) -> None:
+        """Count a tile event."""
+        if event["decision"] == "restored":
+            self._restored += 1
+        elif "checked" not in event:
+            self._graded += 1
+            self._tiles += 1
+            self._bytes += event.get("size") or 0
+
+    def beat(self) -> Event:
+        """Return the state as an event."""
+        now = self._clock()
+        seconds = max(now - self._last, 1e-9)
+        lag_tiles, lag_seconds = self._source.lag()
+        event = {
+            "event": "beat",
+            "seen": self._source.seen,
+            "pending": self._scanner.pending,
+            "graded": self._graded,
+            "queued": len(self._backlog),
+            "restored": self._restored,
+            "lag_tiles": lag_tiles,
+            "lag_seconds": round(lag_seconds, 3),
+            "tiles_per_s": round(self._tiles / seconds, 3),
+            "bytes_per_s": round(self._bytes / seconds),
+            "free_bytes": self._room.free(),
+            "rss_bytes": resident_bytes(),
+        }
+        self._last, self._tiles, self._bytes = now, 0, 0
+        return event
+
+
+def resident_bytes() -> int | None:
+    """Return the memory of this process, None where the system does not tell."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None
