@@ -1,7 +1,7 @@
 """Measure the gate: AUC per specimen and pooled, what noise and blank paste do to it, its error, its speed.
 
     python benchmarks/gate.py [--json] [--data FOLDER]     the table
-    python benchmarks/gate.py --fit                        the tables in refocal/gates/sharpness.py, anew
+    python benchmarks/gate.py --fit                        the tables in refocal/gates/_blur.py, anew
     python benchmarks/gate.py --real                       the order found in real focus series
 
 Sharp means an added Gaussian blur of at most 0.5 px, soft at least 1.5 px. Base `binned` (the one to quote): the image
