@@ -73,7 +73,7 @@ def pythons(*, runs):
 @pytest.fixture(scope="module")
 def commands():
     app = importlib.import_module("refocal.cli").app
-    for name in ("tiles", "models", "look"):
+    for name in ("tiles", "models", "look", "replay"):
         importlib.import_module(f"refocal.cli.{name}")
     return typer.main.get_command(app).commands
 

