@@ -334,6 +334,11 @@ class LabelMetric(Protocol):
 class Segmenter(Protocol):
     """What restoration is for: sections to cells."""
 
+    nets: tuple[str, ...]
+    """Kinds of nets whose answer it understands; it takes such a net in memory as its option `model`."""
+    volume: bool
+    """True where the frames are labelled together, as sections of one volume; else each by itself."""
+
     def __call__(self, frames: Frames, /) -> Labels:
         """Label every frame, taken as sections of one volume: (section, y, x), 0 is no cell; never changes them."""
         ...

@@ -5,7 +5,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from refocal.job import Part
 if TYPE_CHECKING:
     from torch import nn
 
+    from refocal.examples import Tiles
     from refocal.recipe import Recipe
     from refocal.train import Validate
 
@@ -35,6 +36,8 @@ def train(
         "runs"
     ),
     valid: Annotated[list[str] | None, typer.Option("--valid", help=f"held-out {TRUTHS}")] = None,
+    labels: Annotated[list[str] | None, typer.Option("--labels", help="label image of each --data, in order")] = None,
+    valid_labels: Annotated[list[str] | None, typer.Option(help="label image of each --valid, in order")] = None,
     devices: Annotated[int | None, typer.Option(help="processes; default all GPUs, or one on a CPU", min=1)] = None,
 ) -> None:
     """Train a model; the same command again resumes where the last checkpoint stands.
@@ -46,34 +49,45 @@ def train(
         refocal train recipes/tile/gran_blind.yaml -d sharp -o runs/a --valid more
 
         refocal train recipes/tile/gran.yaml steps=2000 lr=1e-3 -d sharp -o runs/b
+
+        refocal train recipes/segment/contour.yaml -d raw.tif#0:120 --labels ids.tif
     """
     from refocal.recipe import load_recipe
 
     made = load_recipe(recipe, overrides or ())
     if not data:
         raise BadOptionError("give sharp tiles to learn from with --data FOLDER")
-    _train(made, data, out, valid or [], devices)
-
-
-def _train(recipe: "Recipe", data: list[Path], out: Path, valid: list[str], devices: int | None) -> None:
-    for family, kind in (("nets", recipe.net), ("objectives", recipe.objective), ("degradations", recipe.degradation)):
+    for family, kind in (("nets", made.net), ("objectives", made.objective), ("degradations", made.degradation)):
         families.load(family, kind)
     from refocal.card import publish_run
-    from refocal.examples import SharpTiles
     from refocal.train import train as run_training
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    tiles = SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
-    degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
-    validate = _validator(valid, degradation) if valid else None
-    trained = run_training(recipe, tiles, out, validate=validate, report=each_step(recipe.steps), devices=devices)
+    tiles = _tiles(made, data, labels or [])
+    validate = _validator(made, valid or [], valid_labels or []) if valid else None
+    trained = run_training(made, tiles, out, validate=validate, report=each_step(made.steps), devices=devices)
     if trained.leads:
         machine = f"{platform.processor() or platform.machine()}, {platform.system()}"
-        print(publish_run(trained, recipe, tiles.hashes(), out / f"{recipe.name}.safetensors", machine))
+        print(publish_run(trained, made, tiles.hashes(), out / f"{made.name}.safetensors", machine))
 
 
-def _validator(valid: list[str], degradation: Any) -> "Validate":
+def _tiles(recipe: "Recipe", data: list[Path], labels: list[str]) -> "Tiles":
+    from refocal.examples import SharpTiles
+    from refocal.labelled import LabelledTiles, read_labelled
+
+    if labels:
+        stacks = read_labelled([str(path) for path in data], labels)
+        return LabelledTiles(stacks, recipe.scales, recipe.patch, recipe.sections)
+    return SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
+
+
+def _validator(recipe: "Recipe", valid: list[str], labels: list[str]) -> "Validate":
+    if labels:
+        from refocal.segmentation import held_out
+
+        return held_out(recipe.net, valid, labels)
     truths = list(read_truths(valid, crop=256, limit=8))
+    degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
 
     def validate(net: "nn.Module") -> Mapping[str, float]:
         from refocal.restorers.torch_model import TorchModel
@@ -98,6 +112,11 @@ def evaluate_command(
     limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input", min=1)] = None,
     seed: int = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for table.csv, table.md and pictures")] = None,
+    segment: Annotated[str | None, typer.Option(help="score by cells: kind:option=value,... of a segmenter")] = None,
+    labels: Annotated[list[str] | None, typer.Option(help="for --segment: label image of each input")] = None,
+    convention: Annotated[
+        list[str] | None, typer.Option(help="of the cell scores, e.g. border_px=2; repeat for more")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Degrade sharp tiles, restore them, and compare with the truth: mean, s.d. and count for each group.
@@ -112,23 +131,33 @@ def evaluate_command(
         refocal evaluate sharp -r gran-em -r mine=runs/a/mine.safetensors --json
 
         refocal evaluate sharp --degradation defocus:sigma_px=2 -r oracle_wiener
+
+        refocal evaluate raw.tif#125:250 --segment contour_watershed --labels ids.tif
     """
-    makers = {"nothing": _maker("identity")}
+    makers = {} if segment else {"nothing": _maker("identity")}
     for text in restorer or ["gran-em"]:
         name, sign, what = text.partition("=")
         named = sign and ":" not in name
         makers[name if named else text] = _maker(what if named else text)
     spoil = Part.parse(degradation).make("degradations")
+    measures = metric or ["psnr", "ssim"]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    if segment is not None:
+        from refocal.cli._segment import evaluate_segments
+
+        evaluate_segments(
+            inputs, labels or [], segment, convention or [], spoil, makers, measures, crop, limit, seed, out, as_json
+        )
+        return
     pictures = None
     if out is not None:
         pictures = _Pictures(out / "pictures")
         pictures.folder.mkdir(parents=True, exist_ok=True)
-    rows = evaluate(
-        read_truths(inputs, crop, limit), spoil, makers, metric or ["psnr", "ssim"], seed=seed, show=pictures
-    )
+    rows = evaluate(read_truths(inputs, crop, limit), spoil, makers, measures, seed=seed, show=pictures)
     if out is not None:
         (out / "table.csv").write_text(table_csv(rows))
-        tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in metric or ["psnr", "ssim"]]
+        tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in measures]
         (out / "table.md").write_text("\n".join(tables))
     print_rows(rows, as_json)
 

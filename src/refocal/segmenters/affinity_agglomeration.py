@@ -53,6 +53,7 @@ class AffinityAgglomeration:
     """
 
     nets: ClassVar[tuple[str, ...]] = ("affinity",)
+    volume: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class ContourWatershed:
     """
 
     nets: ClassVar[tuple[str, ...]] = ("contour", "dcan")
+    volume: ClassVar[bool] = False
 
     def __init__(
         self,
