@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -101,7 +101,7 @@ class _Board:
         read = {
             "state": self._state, "sections": self._sections, "tiles": self._tiles, "tile": self._tile,
             "list": self._list, "find": self._find, "beams": self._beams, "timeline": self._timeline,
-            "alerts": self._alerts, "image": self._image,
+            "alerts": self._alerts, "key": self._key, "image": self._image,
         }  # fmt: skip
         return [
             Route("/", _page),
@@ -126,6 +126,13 @@ class _Board:
 
     def _tile(self, read: Readings, request: Request) -> object:
         return _known(read, request.query_params.get("key", ""))
+
+    def _key(self, read: Readings, request: Request) -> object:
+        same = request.query_params.get("generation") == self.feed.news["generation"]
+        key = read.key(_integer(request, "id")) if same else None
+        if key is None:
+            raise _UnknownError("the index was made anew; load the page again")
+        return {"key": key}
 
     def _list(self, read: Readings, request: Request) -> object:
         count, rows = Filter.parse(request.query_params).read(
@@ -292,5 +299,10 @@ def _number(text: str, kind: Callable[[str], _N]) -> _N:
     return value
 
 
-def _json(content: object, status: int = 200) -> JSONResponse:
-    return JSONResponse(content, status, {"cache-control": "no-store"})
+def _json(content: object, status: int = 200) -> Response:
+    """Return JSON as browsers read it: pure ASCII, for names that are no text, and null for numbers that are none."""
+    try:
+        text = json.dumps(content, allow_nan=False)
+    except ValueError:
+        text = json.dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))
+    return Response(text, status, {"cache-control": "no-store"}, "application/json")

@@ -48,7 +48,7 @@ class Fold:
         self._sections: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(_SECTION_COLUMNS))
         self._beams: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * len(_BEAM_COLUMNS))
         self._minutes: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(MINUTE))
-        self._seen: dict[int, tuple[float | None, int]] = {}
+        self._seen: dict[int, tuple[float | None, float | None, int]] = {}
         self._overrides = {row["key"]: row["verdict"] for row in base.execute("SELECT key, verdict FROM overrides")}
 
     def add(self, line: bytes, offset: int) -> None:
@@ -74,8 +74,8 @@ class Fold:
         self._add("beams", ("section", "beam"), _BEAM_COLUMNS, list(self._beams.items()))
         self._add("minutes", ("minute",), MINUTE, [((key,), sums) for key, sums in self._minutes.items()])
         self._base.executemany(
-            "UPDATE sections SET rev = ?2, first = ifnull(first, ?1), last = ifnull(?1, last) WHERE id = ?3",
-            [(time, rev, section) for section, (time, rev) in self._seen.items()],
+            "UPDATE sections SET first = ifnull(first, ?), last = ifnull(?, last), rev = ? WHERE id = ?",
+            [(*seen, section) for section, seen in self._seen.items()],
         )
 
     def _add(
@@ -120,7 +120,7 @@ class Fold:
         row.mtime_ns = row.mtime_ns if changed is None else changed
         row.line = row.rev = offset
         self._weigh(row, 1)
-        self._seen[row.section] = (time, offset)
+        self._see(row.section, time, offset)
 
     def _new(self, event: Mapping[str, Any], key: str) -> Row:
         path, page = split_key(key)
@@ -158,6 +158,10 @@ class Fold:
         if rival is not None:
             self._weigh(rival, -1)
             rival.current, rival.rev = 0, offset
+
+    def _see(self, section: int, time: float | None, offset: int) -> None:
+        first, last, _ = self._seen.get(section, (None, None, 0))
+        self._seen[section] = (time if first is None else first, last if time is None else time, offset)
 
     def _section_id(self, name: str) -> int:
         found = self._names.get(name)
@@ -217,7 +221,7 @@ class Fold:
             self._weigh(row, -1)
             row.override, row.shown, row.rev = verdict, shown(row.decision, verdict), offset
             self._weigh(row, 1)
-            self._seen[row.section] = (self._seen.get(row.section, (None, 0))[0], offset)
+            self._see(row.section, None, offset)
 
     def _beat(self, event: Mapping[str, Any], offset: int) -> None:
         said = [facts.number(event.get(name)) for name in BEAT]

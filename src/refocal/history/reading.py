@@ -98,6 +98,11 @@ class Readings:
             rows = [row for row in rows[:-1] if row["rev"] < rows[-1]["rev"]]
         return [_brief(row) for row in rows], rows[-1]["rev"] if more else None
 
+    def key(self, number: int) -> str | None:
+        """Return the key of a tile by its number, which holds for this generation of the index."""
+        found = self._base.execute("SELECT key FROM tiles WHERE id = ?", (number,)).fetchone()
+        return str(found[0]) if found else None
+
     def tile(self, key: str) -> Plain | None:
         """Return what is known of a tile: its row, the last event of the log as `event`, and the operator's word."""
         row = self._one("SELECT t.*, s.name AS section_name FROM tiles t JOIN sections s ON s.id = section "
