@@ -2,26 +2,37 @@
 
 import copy
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from refocal import families
+from refocal import export, families, header, weights
 from refocal.errors import BadModelError, BadOptionError
 from refocal.objectives._batch import Batch
 from refocal.objectives.adversarial import PRESETS, Critic
 
-OPTIONS = {"adversarial": {"patch": 32, "preset": "schalek"}}
+OPTIONS = {
+    "adversarial": {"patch": 32, "preset": "schalek"},
+    "least_squares_gan": {"width": 8},
+    "relativistic_gan": {"width": 8},
+    "semi_supervised": {"width": 8},
+}
+PERCEPTUAL = {"perceptual", "relativistic_gan", "semi_supervised"}
 LABELLED = {"contour": {"width": 4, "levels": 2}, "affinity": {"width": 4, "levels": 2}}
 """Objectives that learn from labels, and the options of the net of that name; see test_label_objectives."""
+
+
+def blur(truth: torch.Tensor) -> torch.Tensor:
+    return nn.functional.avg_pool2d(truth, 3, 1, 1)
 
 
 @pytest.fixture
 def batch() -> Batch:
     torch.manual_seed(0)
     truth = torch.rand(2, 1, 32, 32)
-    return Batch(nn.functional.avg_pool2d(truth, 3, 1, 1), truth)
+    return Batch(blur(truth), truth, {"unlabelled": blur(torch.rand(2, 1, 32, 32))})
 
 
 @pytest.fixture
@@ -30,19 +41,52 @@ def net() -> nn.Module:
     return families.make("nets", "edsr", channels=1, width=4, blocks=1)
 
 
+def net_for(kind: str) -> nn.Module:
+    torch.manual_seed(1)
+    if kind == "multi_scale":
+        return families.make("nets", "deepdeblur", channels=1, width=4, blocks=1)
+    return families.make("nets", "edsr", channels=1, width=4, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A segmentation model, untrained, whose features perceptual losses can compare."""
+    torch.manual_seed(2)
+    options = {"channels": 1, "width": 4, "levels": 2}
+    net = families.make("nets", "contour", **options)
+    about = header.ModelHeader(name="domain", net="contour", options=options, reach=export.reach_of(net))
+    path = tmp_path_factory.mktemp("domain") / "domain.safetensors"
+    weights.save(net, about, path)
+    return str(path)
+
+
+@pytest.fixture
+def make(domain: str) -> Callable[[str], nn.Module]:
+    """Make an objective with the options that it cannot do without, and features where it can use some."""
+
+    def made(kind: str) -> nn.Module:
+        features = {"model": domain} if kind in PERCEPTUAL else {}
+        return families.make("objectives", kind, **OPTIONS.get(kind, {}), **features)
+
+    return made
+
+
 @pytest.mark.parametrize("kind", sorted(set(families.names("objectives")) - LABELLED.keys()))
 class TestEveryObjective:
     def test_losses_are_finite_scalars_that_reach_every_parameter(
-        self, kind: str, net: nn.Module, batch: Batch
+        self, kind: str, make: Callable[[str], nn.Module], batch: Batch
     ) -> None:
-        losses = families.make("objectives", kind, **OPTIONS.get(kind, {}))(net, batch)
+        net = net_for(kind)
+        losses = make(kind)(net, batch)
         assert losses
         assert all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses.values())
         sum(losses.values()).backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
-    def test_twenty_steps_bring_the_net_closer_to_the_truth(self, kind: str, net: nn.Module, batch: Batch) -> None:
-        objective = families.make("objectives", kind, **OPTIONS.get(kind, {}))
+    def test_twenty_steps_bring_the_net_closer_to_the_truth(
+        self, kind: str, make: Callable[[str], nn.Module], batch: Batch
+    ) -> None:
+        net, objective = net_for(kind), make(kind)
         optimiser = torch.optim.Adam(net.parameters(), 3e-3)
         before = (net(batch.frames) - batch.truth).abs().mean().item()
         for _ in range(20):
@@ -51,11 +95,24 @@ class TestEveryObjective:
             optimiser.step()
         assert (net(batch.frames) - batch.truth).abs().mean().item() < 0.8 * before
 
-    def test_leaves_the_batch_alone(self, kind: str, net: nn.Module, batch: Batch) -> None:
-        frames, truth = batch.frames.clone(), batch.truth.clone()
-        families.make("objectives", kind, **OPTIONS.get(kind, {}))(net, batch)
+    def test_leaves_the_batch_alone(self, kind: str, make: Callable[[str], nn.Module], batch: Batch) -> None:
+        frames, truth, others = (t.clone() for t in (batch.frames, batch.truth, batch.hints["unlabelled"]))
+        make(kind)(net_for(kind), batch)
         assert torch.equal(frames, batch.frames)
         assert torch.equal(truth, batch.truth)
+        assert torch.equal(others, batch.hints["unlabelled"])
+
+    def test_state_is_all_that_the_next_step_needs(
+        self, kind: str, make: Callable[[str], nn.Module], batch: Batch
+    ) -> None:
+        first, second = make(kind), make(kind)
+        first(net_for(kind), batch)
+        second.load_state_dict(first.state_dict())
+        results = []
+        for objective in (first, second):
+            torch.manual_seed(3)
+            results.append(objective(net_for(kind), batch))
+        assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
 def test_critic_has_the_published_number_of_parameters() -> None:
