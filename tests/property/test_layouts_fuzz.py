@@ -2,7 +2,7 @@
 
 import os
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -90,7 +90,7 @@ def test_any_name_has_an_answer(kind, name):
         assert place.section
         assert place.tile
         assert layout.place(name) == place
-        assert layout.descends(name.rpartition("/")[0])
+        assert layout.descends(PurePosixPath(name).parent.as_posix())
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)

@@ -242,3 +242,19 @@ def test_a_replay_is_read_back(layout, tmp_path):
     assert min(scores[key] for key in quality if quality[key] == "sharp") > max(
         (scores[key] for key in quality if quality[key] == "hopeless"), default=0
     )
+
+
+def test_a_batch_or_a_section_may_be_the_root(layout, root):
+    batch, section = SECTION.split("/")
+    put(root, f"{MFOV}/image_coordinates.txt", line(1, 10, 20))
+    put(root, f"{batch}/experiment_log.txt", 'x: stop region "S56R1"\r\n')
+    assert layout.matches(root / batch)
+    assert layout.matches(root / SECTION) is False, "nothing tells it from any other folder yet"
+    put(root, f"{MFOV}/{TILE.format(1)}", b"x")
+    assert layout.matches(root / SECTION)
+    known = layout.known(root / batch, f"{section}/000001")
+    assert known.closed
+    assert known.complete == {TILE.format(1)}
+    known = layout.known(root / SECTION, "000001")
+    assert known.complete == {TILE.format(1)}
+    assert not known.closed, "the log is outside of what is watched"
