@@ -103,9 +103,9 @@ def _sharpest(graded: Sequence[tuple[str, str, Grade]], share: float) -> list[tu
         sections.setdefault(item[1], []).append(item)
     picked = []
     for items in sections.values():
-        usual = _usual(items, "noise")
-        usual.sort(key=lambda item: (item[2].sigma_px or 0.0, item[0]))
-        picked.append(_usual(usual[: max(1, round(share * len(items)))], "sigma_px"))
+        items.sort(key=lambda item: (item[2].sigma_px or 0.0, item[0]))
+        best = items[: max(1, round(share * len(items)))]
+        picked.append(_usual(_usual(best, "noise"), "sigma_px"))
     rounds = max((len(items) for items in picked), default=0)
     return [items[i] for i in range(rounds) for items in picked if i < len(items)][:MOST]
 

@@ -1,5 +1,7 @@
 """The noise of good tiles, and the tiles without it."""
 
+import math
+
 import cv2
 import numpy as np
 from scipy import fft
@@ -7,7 +9,6 @@ from scipy import fft
 from refocal.values import Pixels
 
 _BLOCK, _STRIDE, _CUT = 8, 3, 2.7
-_SAMPLE_PX = 1024
 
 
 def noise_of(unit: Pixels, memory: float = 0.0) -> float:
@@ -24,17 +25,15 @@ def noise_of(unit: Pixels, memory: float = 0.0) -> float:
 
 
 def memory_of(unit: Pixels) -> float:
-    """Return how much the noise is correlated along the fast axis x beyond that along y, 0 to 0.8.
+    """Return the one-pole memory a of the noise along the fast axis x, 0 to 0.8.
 
-    Correlations at a distance of one pixel of what denoising takes away.
+    Second differences of white noise have 6 times its variance, along x (6 - 8a + 2a^2) times; tissue adds about the
+    same to both, and their medians pass over its edges.
     """
-    part = unit[:_SAMPLE_PX, :_SAMPLE_PX]
-    rest = part - denoised(part, noise_of(part))
-    power = float((rest**2).mean())
-    if power <= 0:
-        return 0.0
-    along_x, along_y = float((rest[:, 1:] * rest[:, :-1]).mean()), float((rest[1:] * rest[:-1]).mean())
-    return min(max((along_x - along_y) / power, 0.0), 0.8)
+    pixels = np.asarray(unit, np.float32)
+    along_x, along_y = pixels[:, 2:] - 2 * pixels[:, 1:-1] + pixels[:, :-2], pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]
+    x, y = (float(np.median(np.abs(d))) ** 2 for d in (along_x, along_y))
+    return min(max(2 - math.sqrt(1 + 3 * x / y), 0.0), 0.8) if y > 0 else 0.0
 
 
 def denoised(unit: Pixels, noise: float) -> Pixels:

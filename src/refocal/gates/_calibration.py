@@ -20,6 +20,7 @@ from refocal.gates._features import NAMES, TERMS, Vector, powers
 VERSION = 1
 LEVEL = 0.9
 """Each bound holds for this share of new tiles."""
+_COARSE = NAMES.index("exponent 4")
 _KIND = "refocal calibration"
 _AGAIN = "run `refocal calibrate` again"
 _GIVE = "give a file that `refocal calibrate` wrote"
@@ -98,6 +99,10 @@ class Range(_Part):
         z = self._standard(raw)
         return math.sqrt(max(0.0, float(z @ np.array(self.inverse_covariance) @ z)))
 
+    def softer(self, raw: Vector) -> bool:
+        """Say whether six features are smoother at 4 px than anything calibrated."""
+        return bool(self._standard(raw)[_COARSE] > self.highest[_COARSE])
+
     def _standard(self, raw: Vector) -> Vector:
         standard: Vector = (raw - np.array(self.mean)) / np.array(self.sd)
         return standard
@@ -114,13 +119,19 @@ class Thresholds(_Part):
     """Largest blur that was calibrated; take again above."""
     saturated: float = Field(default=0.5, ge=0, le=1)
 
-    def verdict(self, blur: Bounded, relative: Bounded) -> Literal["keep", "restore", "retake"]:
-        """Decide."""
+    def verdict(
+        self, blur: Bounded, relative: Bounded, *, softer: bool = False
+    ) -> Literal["keep", "restore", "retake"]:
+        """Decide; `softer` says that the tile is smoother than anything calibrated."""
         if blur.high < self.keep_px:
             return "keep"
-        if blur.mean > self.softest_px or relative.low < self.least_db:
+        if self.too_soft(blur, softer=softer) or relative.low < self.least_db:
             return "retake"
         return "restore"
+
+    def too_soft(self, blur: Bounded, *, softer: bool = False) -> bool:
+        """Say whether a blur is beyond what was calibrated, where predictions are held back."""
+        return blur.mean > self.softest_px or (softer and blur.mean > 0.75 * self.softest_px)
 
 
 class Costs(_Part):

@@ -77,8 +77,9 @@ class Calibrated:
         terms = known.range.terms(raw)
         blurred, quality, relative = known.blur(terms), known.quality(terms), known.relative(terms)
         noise = math.exp(known.noise(terms).mean) * (frames.contrast.high - frames.contrast.low)
-        verdict = limits.verdict(blurred, relative)
-        reason = _reason(verdict, blurred, relative, limits)
+        softer = known.range.softer(raw)
+        verdict = limits.verdict(blurred, relative, softer=softer)
+        reason = _reason(verdict, blurred, relative, limits, softer=softer)
         if known.range.distance(raw) > known.range.farthest:
             reason += "; outside the calibrated range: recalibrate"
         return Grade(verdict, reason, blurred.mean, noise, *direction(seen.found, seen.floor), quality.mean)
@@ -93,12 +94,12 @@ class Calibrated:
         )
 
 
-def _reason(verdict: str, blur: Bounded, relative: Bounded, limits: Thresholds) -> str:
+def _reason(verdict: str, blur: Bounded, relative: Bounded, limits: Thresholds, *, softer: bool) -> str:
     found = f"blur {blur.mean:.2f} px ({blur.low:.2f} to {blur.high:.2f}) beyond that of good tiles"
     if verdict == "keep":
         return f"{found}: surely below {limits.keep_px:.2f} px"
-    if blur.mean > limits.softest_px:
-        return f"{found}: softer than the {limits.softest_px:g} px that were calibrated"
+    if limits.too_soft(blur, softer=softer):
+        return f"{found}: beyond the {limits.softest_px:g} px that were calibrated"
     sign = "over" if verdict == "retake" else "within"
     lost, most = (max(0.0, -loss) for loss in (relative.low, limits.least_db))
     return f"{found}; restoring loses up to {lost:.1f} dB against good tiles, {sign} {most:.1f} dB"
