@@ -100,7 +100,10 @@ def prepare(job: Job, restorer: Restorer | None = None) -> Prepared:
         "restored_by": type(made).__name__,
         "model_sha256": about.tensors_sha256 if isinstance(about, header.ModelHeader) else None,
     }
-    return Prepared(made, job.gate.make("gates"), resolved)
+    gate = job.gate.make("gates")
+    if (calibrated := getattr(gate, "sha256", None)) is not None:
+        resolved["calibration_sha256"] = calibrated  # another calibration under the same name is another job
+    return Prepared(made, gate, resolved)
 
 
 def run_job(

@@ -90,7 +90,7 @@ def test_calibrated_grades_follow_blur_and_tell_their_range(good: Path, tmp_path
     from refocal.calibrate import write
 
     made = calibrate(good_tiles([good]), families.make("restorers", "wiener"), name="w", date="",
-                     ladder=Ladder(crop_px=192, each=64)).calibration  # fmt: skip
+                     ladder=Ladder(crop_px=192, each=40)).calibration  # fmt: skip
     write(made, tmp_path / "c.json")
     gate = families.make("gates", "calibrated", path=str(tmp_path / "c.json"))
     grades = [gate(Frames(tissue(20, sigma=s)[None])) for s in (0, 1.5, 2.5, 8)]

@@ -13,7 +13,7 @@ from refocal.gates._blur import direction
 from refocal.gates._calibration import Bounded, Calibration, Thresholds, read
 from refocal.gates._content import Measured, Screen
 from refocal.gates._features import features
-from refocal.values import Frames, Grade
+from refocal.values import UNIT, Contrast, Frames, Grade
 
 __all__ = ["Calibrated"]
 
@@ -73,10 +73,13 @@ class Calibrated:
 
     def _judge(self, seen: Measured, frames: Frames) -> Grade:
         known, limits = self._calibration, self._thresholds
-        raw = features(seen, frames.contrast)
+        contrast = frames.contrast
+        if contrast == UNIT:  # nobody means the counts 0 and 1 of an integer image; for floats this is the same
+            contrast = Contrast.of(frames.counts.dtype)
+        raw = features(seen, contrast)
         terms = known.range.terms(raw)
         blurred, quality, relative = known.blur(terms), known.quality(terms), known.relative(terms)
-        noise = math.exp(known.noise(terms).mean) * (frames.contrast.high - frames.contrast.low)
+        noise = math.exp(known.noise(terms).mean) * (contrast.high - contrast.low)
         softer = known.range.softer(raw)
         verdict = limits.verdict(blurred, relative, softer=softer)
         reason = _reason(verdict, blurred, relative, limits, softer=softer)
