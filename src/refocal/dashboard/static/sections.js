@@ -4,7 +4,7 @@ import { latestFirst, on, show, store } from "./store.js";
 import { count, DECISIONS, percent, RETAKE_LINE, retakeShare, total, NAMES } from "./words.js";
 
 const MOST = 600;
-const list = by("sections"), find = by("sectionfind");
+const list = by("sections"), find = by("sectionfind"), several = by("several");
 let at = null;
 
 export function bar(place, counts) {
@@ -43,7 +43,7 @@ function item(section) {
   }, make("div", { class: "row" },
     make("b", {}, section.name || "(no name)"), section.state === "open" ? make("span", {}, "open") : null,
     make("span", {}, count(total(section.counts))), make("span", { class: over ? "over" : null, "aria-label": `${percent(share)} retakes` }, percent(share))), mini);
-  element.addEventListener("click", (event) => choose(section.id, event.ctrlKey || event.metaKey || event.shiftKey));
+  element.addEventListener("click", (event) => choose(section.id, event.ctrlKey || event.metaKey || event.shiftKey || several.ariaPressed === "true"));
   return element;
 }
 
@@ -71,6 +71,7 @@ list.addEventListener("keydown", (event) => {
   event.preventDefault();
   event.stopPropagation();
 });
+several.addEventListener("click", () => { several.ariaPressed = String(several.ariaPressed !== "true"); });
 find.addEventListener("input", draw);
 on("sections", () => soon("sections", draw));
 on("shown", () => soon("sections", draw));
