@@ -114,7 +114,9 @@ def texture(seed, sigma, size=(900, 1100), dtype=np.uint8):
     wall = np.exp(-np.square(field / (0.12 * field.std())))
     grain = cv2.GaussianBlur(rng.standard_normal(size).astype(np.float32), (0, 0), 1.5)
     spots = cv2.GaussianBlur((rng.random(size) < 0.002).astype(np.float32), (0, 0), 2.5) * 40
-    image = cv2.GaussianBlur(175 - 110 * wall - 18 * grain / grain.std() * 0.6 - 60 * np.clip(spots, 0, 1), (0, 0), sigma)
+    image = cv2.GaussianBlur(
+        175 - 110 * wall - 18 * grain / grain.std() * 0.6 - 60 * np.clip(spots, 0, 1), (0, 0), sigma
+    )
     image = np.clip(image + rng.normal(0, 5, size), 0, 255)
     return image.astype(dtype) if dtype == np.uint8 else (image * 16 + 300).astype(dtype)
 

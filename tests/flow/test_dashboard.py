@@ -193,7 +193,10 @@ def test_wrong_overrides_are_refused(client, out, wrong):
     assert answer.json()["error"]
     assert override(client, key="nobody.png").status_code == 404
     assert client.post("/api/override", content=b"{", headers={"content-type": "application/json"}).status_code == 400
-    assert client.post("/api/override", content=b"[" * 70000, headers={"content-type": "application/json"}).status_code == 400
+    assert (
+        client.post("/api/override", content=b"[" * 70000, headers={"content-type": "application/json"}).status_code
+        == 400
+    )
     assert (out / "log.jsonl").read_bytes() == before
 
 
@@ -228,12 +231,21 @@ def test_every_answer_carries_the_safety_headers(client):
 
 def test_the_token_is_demanded_and_becomes_a_cookie(out):
     with TestClient(make_app(out, token=SECRET), base_url=LOCAL, follow_redirects=False) as client:
-        for path in ("/", "/api/state", "/api/events", "/api/square?key=s1/soft.png", "/static/main.js", "/api/list.csv"):
+        for path in (
+            "/",
+            "/api/state",
+            "/api/events",
+            "/api/square?key=s1/soft.png",
+            "/static/main.js",
+            "/api/list.csv",
+        ):
             assert client.get(path).status_code == 401
         assert override(client).status_code == 401
         assert client.get("/", params={"token": "wrong"}).status_code == 401
         assert client.post("/login", data={"token": "wrong"}).status_code == 401
-        assert client.post("/login", data={"token": SECRET}, headers={"origin": "http://evil.example"}).status_code == 403
+        assert (
+            client.post("/login", data={"token": SECRET}, headers={"origin": "http://evil.example"}).status_code == 403
+        )
         assert client.get("/api/state", headers={"cookie": "refocal_8765=" + SECRET}).status_code == 401
         assert client.get("/api/state", headers={"authorization": f"Bearer {SECRET}"}).status_code == 200
         entered = client.post("/login", data={"token": SECRET})
