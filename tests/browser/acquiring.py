@@ -89,8 +89,8 @@ def events(sections=6, fields=30, rate=25.0, seed=1):
 
 
 REASONS = {
-    "kept": "sharp: {:.2f} px", "queued": "blur of {:.2f} px is worth restoring", "retake": "blur of {:.2f} px is beyond "
-    "restoring", "no_content": "no structure above the noise", "unreadable": "ends before the last row",
+    "kept": "sharp: {:.2f} px", "queued": "blur of {:.2f} px is worth restoring", 
+    "retake": "blur of {:.2f} px is beyond restoring", "no_content": "no structure above the noise", "unreadable": "ends before the last row",
 }  # fmt: skip
 ALERTS = (
     {"event": "alert", "kind": "bad_beam", "subject": f"beam {BAD_BEAM}", "severity": "warning", "value": 1.2,

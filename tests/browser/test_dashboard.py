@@ -80,7 +80,8 @@ def page(browser, served):
 
 
 def restored(out):
-    return [e for e in read_log(out / "log.jsonl") if e.get("decision") == "restored" and (out / e["path"]).exists()][0]
+    events = (event for event in read_log(out / "log.jsonl") if event.get("decision") == "restored")
+    return next(event for event in events if (out / event["path"]).exists())
 
 
 def open_tile(page, key):

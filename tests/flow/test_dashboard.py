@@ -45,12 +45,18 @@ def out(tmp_path):
         log.start({"contrast": None}, inputs=[str(raw)])
         tile = {"event": "tile", "section": "s1", "sigma_px": 1.5, "noise": 3.0, "page": 0, "pixel_nm": 4.0}
         for key, decision, output in (
-            ("s1/soft.png", "restored", "s1/soft.png"), ("s1/sharp.png", "kept", None), ("s1/deep.tif", "retake", None),
-            ("s1/linked.png", "kept", "linked.png"), ("s1/way_out.png", "kept", None),
-            ("s1/folder_out/outside.png", "kept", "../secret.txt"), (HOSTILE, "retake", HOSTILE),
-            (str(tmp_path / "outside.png"), "kept", str(tmp_path / "outside.png")), ("nul\0.png", "kept", "nul\0.png"),
-            ("=cmd|x!A1.png", "retake", None), ("odd \udc80.png", "retake", None),
-        ):  # fmt: skip
+            ("s1/soft.png", "restored", "s1/soft.png"),
+            ("s1/sharp.png", "kept", None),
+            ("s1/deep.tif", "retake", None),
+            ("s1/linked.png", "kept", "linked.png"),
+            ("s1/way_out.png", "kept", None),
+            ("s1/folder_out/outside.png", "kept", "../secret.txt"),
+            (HOSTILE, "retake", HOSTILE),
+            (str(tmp_path / "outside.png"), "kept", str(tmp_path / "outside.png")),
+            ("nul\0.png", "kept", "nul\0.png"),
+            ("=cmd|x!A1.png", "retake", None),
+            ("odd \udc80.png", "retake", None),
+        ):
             log.append({**tile, "key": key, "path": key, "decision": decision, "output": output, "reason": "because"})
     return out
 
@@ -128,12 +134,30 @@ def test_no_absolute_name_leads_outside(client, out):
     assert shot(client, key).status_code == 404
 
 
-@pytest.mark.parametrize("path", [
-    "/static/../app.py", "/static/%2e%2e/app.py", "/static/%252e%252e/app.py", "/static/..%2fapp.py", "/static/..%5capp.py",
-    "/static//etc/passwd", "/static/%2fetc%2fpasswd", "/static/%00", "/static/style.css%00.png", "/static/....//app.py",
-    "/static/.%2e/.%2e/.%2e/.%2e/etc/passwd", "/static/", "/static", "/../../etc/passwd", "/%2e%2e/secret.txt",
-    "/log.jsonl", "/api/../secret.txt", "/api/square/../../secret.txt", "/.refocal/history.sqlite",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/%252e%252e/app.py",
+        "/static/..%2fapp.py",
+        "/static/..%5capp.py",
+        "/static//etc/passwd",
+        "/static/%2fetc%2fpasswd",
+        "/static/%00",
+        "/static/style.css%00.png",
+        "/static/....//app.py",
+        "/static/.%2e/.%2e/.%2e/.%2e/etc/passwd",
+        "/static/",
+        "/static",
+        "/../../etc/passwd",
+        "/%2e%2e/secret.txt",
+        "/log.jsonl",
+        "/api/../secret.txt",
+        "/api/square/../../secret.txt",
+        "/.refocal/history.sqlite",
+    ],
+)
 def test_no_path_leads_to_a_file(client, path):
     answer = client.get(path)
     assert answer.status_code in (400, 404, 405)
@@ -141,15 +165,30 @@ def test_no_path_leads_to_a_file(client, path):
 
 
 @pytest.mark.parametrize("path", ["/api/square", "/api/image", "/api/tile"])
-@pytest.mark.parametrize("key", ["../secret.txt", "..%2fsecret.txt", "%252e%252e/secret.txt", "/etc/passwd", "s1/../s1/soft.png",
-                                 "s1//soft.png", "s1/soft.png\0", "", "S1/SOFT.PNG", "log.jsonl"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../secret.txt",
+        "..%2fsecret.txt",
+        "%252e%252e/secret.txt",
+        "/etc/passwd",
+        "s1/../s1/soft.png",
+        "s1//soft.png",
+        "s1/soft.png\0",
+        "",
+        "S1/SOFT.PNG",
+        "log.jsonl",
+    ],
+)
 def test_only_keys_of_the_log_are_known(client, path, key):
     query = {"key": key, "level": 0, "column": 0, "row": 0, "low": 0, "high": 1}
     assert client.get(path, params=query).status_code == 404
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "10.0.0.5", "", "localhost.evil",
-                                  "[::2]:8765"])  # fmt: skip
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "10.0.0.5", "", "localhost.evil", "[::2]:8765"],
+)
 def test_other_host_names_are_refused(client, host):
     for path in ("/", "/api/state", "/static/main.js"):
         assert client.get(path, headers={"host": host}).status_code == 421
@@ -184,8 +223,20 @@ def test_a_torn_line_is_not_joined_with_an_override(client, out):
     assert client.get("/api/tile", params={"key": "s1/deep.tif"}).json()["word"]["by"] == "Ada"
 
 
-@pytest.mark.parametrize("wrong", [{"by": ""}, {"by": "  "}, {"by": None}, {"verdict": "delete"}, {"verdict": None}, {"by": "x" * 81},
-                                   {"note": "x" * 2001}, {"note": 3}, {"key": []}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"by": ""},
+        {"by": "  "},
+        {"by": None},
+        {"verdict": "delete"},
+        {"verdict": None},
+        {"by": "x" * 81},
+        {"note": "x" * 2001},
+        {"note": 3},
+        {"key": []},
+    ],
+)
 def test_wrong_overrides_are_refused(client, out, wrong):
     before = (out / "log.jsonl").read_bytes()
     answer = override(client, **wrong)
@@ -200,10 +251,17 @@ def test_wrong_overrides_are_refused(client, out, wrong):
     assert (out / "log.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("headers", [
-    {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:9999"},
-    {"origin": "http://evil.example:8765"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "http://evil.example:8765"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
 def test_other_sites_cannot_post(client, out, headers):
     before = (out / "log.jsonl").read_bytes()
     said = {"key": "s1/deep.tif", "verdict": "keep", "note": "", "by": "Mallory"}
@@ -271,8 +329,16 @@ def test_the_list_sorts_filters_and_is_a_harmless_csv(client):
 
 
 def test_foreign_questions_are_answered_with_an_error(client):
-    for path in ("/api/tiles", "/api/tiles?section=x", "/api/tiles?section=1&since=1e3", "/api/beams?sections=a",
-                 "/api/timeline?start=nan", "/api/timeline?start=1e400", "/api/sections?since=" + "9" * 50, "/api/key?id=1"):  # fmt: skip
+    for path in (
+        "/api/tiles",
+        "/api/tiles?section=x",
+        "/api/tiles?section=1&since=1e3",
+        "/api/beams?sections=a",
+        "/api/timeline?start=nan",
+        "/api/timeline?start=1e400",
+        "/api/sections?since=" + "9" * 50,
+        "/api/key?id=1",
+    ):
         answer = client.get(path)
         assert answer.status_code in (400, 404), path
         assert answer.json()["error"]
@@ -312,11 +378,16 @@ def test_memory_of_pictures_is_bounded(tmp_path):
     assert small.square(large, 0, 1, 0, 0, grey) == Gallery().square(large, 0, 1, 0, 0, grey)
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    (["--host", "0.0.0.0"], "set a --token"), (["--host", "192.168.1.5", "--token", "short"], "expected at least 16"),
-    (["--token", "short"], "expected at least 16"), (["--host", "192.0.2.1", "--token", SECRET], "cannot listen"),
-    (["--token-file", "nowhere"], "cannot read the token file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--host", "0.0.0.0"], "set a --token"),
+        (["--host", "192.168.1.5", "--token", "short"], "expected at least 16"),
+        (["--token", "short"], "expected at least 16"),
+        (["--host", "192.0.2.1", "--token", SECRET], "cannot listen"),
+        (["--token-file", "nowhere"], "cannot read the token file"),
+    ],
+)
 def test_the_command_refuses(inside, tmp_path, options, words):
     said = inside("dashboard", tmp_path, *options, code=2)
     assert words in said.line

@@ -33,7 +33,8 @@ override = st.builds(
 )
 lines = st.lists(
     (tile | override).map(lambda event: json.dumps(event).encode())
-    | st.sampled_from([b"", b"{", b"[1]", b'"x"', b"\xff\x00", b"[" * 5000, b'{"event": "tile"}', b'{"event": ["tile"]}',
+    | st.sampled_from([b"", b"{", b"[1]", b'"x"', b"\xff\x00", b"[" * 5000, b'{"event": "tile"}',
+                       b'{"event": ["tile"]}',
                        b'{"event": "tile", "key": "x", "sigma_px": 1e999, "time": 3, "beam": 1e30, "decision": []}',
                        b'{"event": "beat", "time": "2026-01-01T00:00:00+00:00", "lag_tiles": "many"}',
                        b'{"event": "section", "section": "S", "state": "complete", "tiles": 3}',
