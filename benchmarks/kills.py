@@ -49,7 +49,7 @@ def main() -> None:
 def run(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     raw, killed, whole = folder / "raw", folder / "killed", folder / "whole"
     rng = np.random.default_rng(options.seed)
-    speed = options.tiles / max(options.kills * options.longest * 0.4, 1.0)
+    speed = options.tiles / max(options.kills * options.longest * 0.7, 1.0)
     plan = Plan(
         sections=4, mfovs=max(1, options.tiles // 28), beams=7, tiles=max(1, options.tiles // 4), variants=2,
         height=options.size, width=options.size + 16, tiles_per_second=speed, seed=options.seed, retakes=1,

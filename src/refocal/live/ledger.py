@@ -115,10 +115,12 @@ class Ledger:
         with self.changed:
             self._hand.setdefault(folder, {})[name] = state
 
-    def drop(self, key: str) -> None:
-        """Put a tile down undecided."""
+    def drop(self, key: str, state: int) -> None:
+        """Put a version of a tile down undecided; nothing happens if another one has been taken in hand since."""
+        folder, name = _split(key)
         with self.changed:
-            self._release(*_split(key))
+            if self._hand.get(folder, {}).get(name) == state:
+                self._release(folder, name)
 
     def in_hand(self, folder: str) -> bool:
         """Say whether a tile of a folder is in hand."""

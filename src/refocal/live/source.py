@@ -230,8 +230,8 @@ class LiveSource:
 
     def _put_down(self, key: str) -> None:
         with self._lock:
-            del self._hands[key]
-        self._ledger.drop(key)
+            hand = self._hands.pop(key)
+        self._ledger.drop(key, version(*hand.found.state))
 
     def _put_off(self, what: Found | str, delay: float) -> None:
         with self._lock:
