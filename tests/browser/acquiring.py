@@ -89,9 +89,12 @@ def events(sections=6, fields=30, rate=25.0, seed=1):
 
 
 REASONS = {
-    "kept": "sharp: {:.2f} px", "queued": "blur of {:.2f} px is worth restoring", 
-    "retake": "blur of {:.2f} px is beyond restoring", "no_content": "no structure above the noise", "unreadable": "ends before the last row",
-}  # fmt: skip
+    "kept": "sharp: {:.2f} px",
+    "queued": "blur of {:.2f} px is worth restoring",
+    "retake": "blur of {:.2f} px is beyond restoring",
+    "no_content": "no structure above the noise",
+    "unreadable": "ends before the last row",
+}
 ALERTS = (
     {"event": "alert", "kind": "bad_beam", "subject": f"beam {BAD_BEAM}", "severity": "warning", "value": 1.2,
      "message": f"beam {BAD_BEAM} is 1.2 px softer than the median beam", "active": True},

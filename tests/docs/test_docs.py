@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import pkgutil
 import re
 import runpy
 import shlex
@@ -72,10 +73,10 @@ def pythons(*, runs):
 
 @pytest.fixture(scope="module")
 def commands():
-    app = importlib.import_module("refocal.cli").app
-    for name in ("tiles", "models", "look", "replay"):
-        importlib.import_module(f"refocal.cli.{name}")
-    return typer.main.get_command(app).commands
+    cli = importlib.import_module("refocal.cli")
+    for module in pkgutil.iter_modules(cli.__path__):
+        importlib.import_module(f"refocal.cli.{module.name}")
+    return typer.main.get_command(cli.app).commands
 
 
 def options_of(command):
