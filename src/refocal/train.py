@@ -121,7 +121,7 @@ def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, losses
 def _make(recipe: Recipe, fabric: Fabric) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
     net: nn.Module = families.make("nets", recipe.net, **recipe.net_options)
     if recipe.start is not None:
-        adopt(net, _tensors(Path(recipe.start)))
+        adopt(net, _tensors(recipe.start, recipe.net_options.get("channels", 1)))
     objective: nn.Module = families.make("objectives", recipe.objective, **recipe.objective_options)
     optimiser = torch.optim.Adam(net.parameters(), recipe.lr, recipe.betas, foreach=True)
     return net, optimiser, objective.to(fabric.device)
@@ -145,7 +145,12 @@ def adopt(net: nn.Module, tensors: Mapping[str, Tensor]) -> int:
     return len(fitting)
 
 
-def _tensors(path: Path) -> Mapping[str, Tensor]:
+def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
+    if start.startswith("timm:"):
+        from refocal.nets._pretrained import timm_tensors
+
+        return timm_tensors(start.removeprefix("timm:"), channels)
+    path = Path(start)
     if path.suffix == ".ckpt":
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         return dict(loaded["mean"] or loaded["net"])

@@ -21,6 +21,7 @@ SMALL = {
     "deepdeblur": {"width": 4, "blocks": 2},
     "srn": {"widths": [3, 4, 6], "blocks": 1},
     "banet": {"width": 6, "blocks": 2, "window": 32},
+    "deblurgan_v2": {"backbone": "mobilenet_v2", "window": 128},
     "contour": {"width": 4, "levels": 2},
     "dcan": {"width": 2},
     "affinity": {"width": 4, "levels": 2},
@@ -185,7 +186,8 @@ class TestEveryNet:
 
     def test_every_parameter_learns(self, kind: str) -> None:
         net = small(kind)
-        net(torch.rand(1, 1, 32, 32)).square().mean().backward()
+        edge = max(32, 2 * net.reach.multiple)
+        net(torch.rand(1, 1, edge, edge)).square().mean().backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 

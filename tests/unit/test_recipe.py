@@ -9,6 +9,7 @@ from refocal.errors import BadOptionError
 from refocal.recipe import load_recipe, make_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+TILE = Path(__file__).parents[2] / "recipes" / "tile"
 MINIMAL = {"name": "x", "net": "gran", "degradation": "gran_protocol", "steps": 1}
 
 
@@ -22,14 +23,14 @@ def test_every_recipe_in_the_repository_names_parts_that_exist(path: Path) -> No
 
 def test_the_paper_recipes_have_the_settings_of_the_paper() -> None:
     for name in ("gran", "edsr", "rdn"):
-        recipe = load_recipe(Path(RECIPES[0].parent, f"{name}.yaml"))
+        recipe = load_recipe(TILE / f"{name}.yaml")
         assert (recipe.patch, recipe.batch, recipe.lr, recipe.betas) == (96, 16, 1e-4, (0.9, 0.999))
         assert (recipe.schedule, recipe.halve_every, recipe.objective) == ("halve", 200_000, "l1")
         assert recipe.degradation == "gran_protocol"
 
 
 def test_overrides_reach_into_options() -> None:
-    recipe = load_recipe(RECIPES[0].parent / "gran.yaml", ["steps=7", "net_options.blocks=2", "lr=1e-3"])
+    recipe = load_recipe(TILE / "gran.yaml", ["steps=7", "net_options.blocks=2", "lr=1e-3"])
     assert (recipe.steps, recipe.net_options["blocks"], recipe.lr) == (7, 2, 1e-3)
 
 
