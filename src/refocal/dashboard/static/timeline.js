@@ -9,7 +9,7 @@ let data = null, cursor = null;
 const plots = [
   { name: "mean blur", unit: "px", from: (d) => d.rows.map((r) => [r[0], r[4]]), say: (v) => `${fixed(v)} px`, least: 1 },
   { name: "retakes", from: (d) => d.rows.map((r) => [r[0], r[1] ? r[3] / r[1] : null]), say: (v) => percent(v), least: 0.04, line: RETAKE_LINE },
-  { name: "graded · restored / min", from: (d) => finished(d).map((r) => [r[0], (r[1] * 60) / d.seconds]), more: (d) => finished(d).map((r) => [r[0], (r[2] * 60) / d.seconds]), say: count, sayMore: count, least: 10 },
+  { name: "tiles / min", hint: "graded (filled) and restored", from: (d) => finished(d).map((r) => [r[0], (r[1] * 60) / d.seconds]), more: (d) => finished(d).map((r) => [r[0], (r[2] * 60) / d.seconds]), say: count, sayMore: count, least: 10 },
   { name: "lag", from: (d) => d.beats.map((b) => [b[0], b[2]]), say: (v) => `${fixed(v, 1)} s`, least: 2 },
 ];
 
@@ -22,7 +22,7 @@ function build() {
     plot.now = make("b");
     plot.canvas.addEventListener("pointermove", (event) => { cursor = event.offsetX; soon("timeline", draw); });
     plot.canvas.addEventListener("pointerleave", () => { cursor = null; soon("timeline", draw); });
-    return make("figure", {}, make("figcaption", {}, make("span", {}, plot.name), plot.now), plot.canvas);
+    return make("figure", {}, make("figcaption", {}, make("span", { title: plot.hint }, plot.name), plot.now), plot.canvas);
   }));
 }
 
