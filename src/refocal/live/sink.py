@@ -38,8 +38,11 @@ class Room:
         self.full = False
 
     def free(self) -> int:
-        """Return the free bytes."""
-        return shutil.disk_usage(self._out).free
+        """Return the free bytes; none where the disk cannot be reached."""
+        try:
+            return shutil.disk_usage(self._out).free
+        except OSError:
+            return 0
 
     def enough(self) -> bool:
         """Say whether there is room, and tell when that changes."""
