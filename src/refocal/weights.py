@@ -3,15 +3,19 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from refocal import families, header
 from refocal.errors import BadModelError, UsageError
 from refocal.header import ModelHeader
+from refocal.values import Pixels
 
 
 def round_to(net: nn.Module, dtype: torch.dtype = torch.float16) -> nn.Module:
@@ -81,6 +85,28 @@ def load(path: str | Path) -> nn.Module:
         reason = str(error).splitlines()[0]
         raise BadModelError(f"{path.name} does not fit the net {about.net!r} of this refocal: {reason}") from error
     return net.eval()
+
+
+def features_of(module: nn.Module) -> Callable[[Pixels], NDArray[np.float32]]:
+    """Make a torch module the features of a Fréchet distance (`refocal.metrics.fid`).
+
+    It is given (tile, 1, y, x) in contrast units, in evaluation mode, where its parameters are. Whatever axes its
+    answer has beyond (tile, feature) are averaged away. Of a net of contours: `features_of(net.encoder)`.
+    """
+    module.eval()
+
+    def features(tiles: Pixels) -> NDArray[np.float32]:
+        place = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+        with torch.inference_mode():
+            parts = [module(torch.from_numpy(part[:, None]).to(place)).float() for part in _batches(tiles)]
+        found: NDArray[np.float32] = torch.cat([p.flatten(2).mean(2) if p.ndim > 2 else p for p in parts]).cpu().numpy()
+        return found
+
+    return features
+
+
+def _batches(tiles: Pixels, size: int = 64) -> list[Pixels]:
+    return [tiles[start : start + size] for start in range(0, len(tiles), size)]
 
 
 def fold_grey(state: dict[str, Tensor], head: str = "head.0", tail: str = "tail.0") -> dict[str, Tensor]:

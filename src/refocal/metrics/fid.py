@@ -44,7 +44,7 @@ def fid(got: Pixels, truth: Pixels, *, features: Features = textures, tile: int 
         Images of one shape.
     features
         What is compared; by default `textures`. `refocal.weights.features_of` makes them from a torch module, such as
-        the `encode` of a segmentation net.
+        the `encoder` of a net of contours.
     tile, stride
         Squared tiles of so many pixels, this far apart. There should be several times more tiles than features.
 

@@ -54,9 +54,11 @@ class Contour(nn.Module):
         logits: Tensor = self.last(low)
         return logits
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Return the features of the coarsest level, (batch, width * 2**levels, y, x)."""
-        return self._levels(image)[-1]
+    @property
+    def encoder(self) -> nn.Module:
+        """The way down: images to the features of the coarsest level, (batch, width * 2**levels, y, x)."""
+        layers = [layer for down in self.down for layer in (nn.MaxPool2d(2), down)]
+        return nn.Sequential(*layers[1:])
 
     def _levels(self, image: Tensor) -> list[Tensor]:
         found = [self.down[0](image)]

@@ -41,6 +41,16 @@ def draw_section(
     Pixels
         (y, x) float32 in [0, 1], noise-free, sharp to about one pixel.
     """
+    return draw_labelled(shape, seed, pixel_nm, blank)[0]
+
+
+def draw_labelled(
+    shape: tuple[int, int], seed: int, pixel_nm: float = 4.0, blank: tuple[slice, slice] | None = None
+) -> tuple[Pixels, Labels]:
+    """Draw the section of `draw_section` and return it with the cell of every pixel.
+
+    Membranes lie on the borders between cells, which have numbers from 1 on; resin and the lumen of vessels are 0.
+    """
     rng = np.random.default_rng(seed)
     part = cut(shape, pixel_nm, blank, rng)
     colour = _colours(part.label)
@@ -53,7 +63,20 @@ def draw_section(
     image = cv2.GaussianBlur(sheet.image, (0, 0), 0.65)
     image *= 1 + np.float32(0.018) * smooth_noise(shape, 3000 / pixel_nm, rng)
     clipped: Pixels = np.clip(image, 0, 1, out=image)
-    return clipped
+    return clipped, _cells(cell, np.isin(part.label, (VESSEL, OUTSIDE)))
+
+
+def _cells(cell: NDArray[np.uint8], empty: NDArray[np.bool_]) -> Labels:
+    """Number the connected parts of one colour; neighbours differ in colour, so these are the cells."""
+    hollow = np.kron(empty, np.ones((COARSE, COARSE), bool))[: cell.shape[0], : cell.shape[1]]
+    labels = np.zeros(cell.shape, np.int32)
+    last = 0
+    for shade in np.unique(cell):
+        count, parts = cv2.connectedComponents((cell == shade).astype(np.uint8), connectivity=4)
+        np.copyto(labels, parts + last, where=parts > 0)
+        last += count - 1
+    labels[hollow] = 0
+    return labels
 
 
 def _colours(label: Labels) -> NDArray[np.uint8]:

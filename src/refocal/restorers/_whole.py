@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.blocks import Block, plan
+from refocal.errors import BadModelError
 from refocal.header import ModelHeader
 from refocal.values import Contrast, Counts, Frames, Pixels, Reach, Restored
 
@@ -107,14 +108,14 @@ def _image(counts: Counts, contrast: Contrast, graph: Graph, reach: Reach, tilin
     padded = np.pad(counts, [(0, max(_SMALLEST - n, 0)) for n in counts.shape], mode="reflect")
     padded = np.pad(padded, [(0, -n % reach.multiple) for n in padded.shape], mode="reflect")
     if padded.size <= tiling.whole_px:
-        restored = _grey(graph.whole(_unit(padded, contrast, graph)))
+        restored = _grey(graph.whole(_unit(padded, contrast, graph)), graph)
         return contrast.counts(restored[:height, :width], counts.dtype)
     blocks = _blocks(padded.shape, reach, tiling)
     context = _context(padded, contrast, graph, blocks, reach.multiple) if reach.context else None
     result = np.empty(padded.shape, counts.dtype)
     for block in blocks:
         tile = _unit(padded[block.read.slices], contrast, graph)
-        restored = _grey(graph.whole(tile) if context is None else graph.finish(tile, context))
+        restored = _grey(graph.whole(tile) if context is None else graph.finish(tile, context), graph)
         result[block.write.slices] = contrast.counts(restored[block.write.inside(block.read)], counts.dtype)
     return np.ascontiguousarray(result[:height, :width])
 
@@ -143,7 +144,7 @@ def _windowed(counts: Counts, contrast: Contrast, graph: Graph, window: int, hal
     for y, down in rows:
         for x, across in columns:
             part = np.s_[y : y + window, x : x + window]
-            result[part] += _grey(graph.whole(_unit(padded[part], contrast, graph))) * np.outer(down, across)
+            result[part] += _grey(graph.whole(_unit(padded[part], contrast, graph)), graph) * np.outer(down, across)
     return result[: counts.shape[0], : counts.shape[1]]
 
 
@@ -172,6 +173,10 @@ def _unit(counts: Counts, contrast: Contrast, graph: Graph) -> Pixels:
     return np.repeat(unit, graph.channels, axis=1) if graph.channels > 1 else unit
 
 
-def _grey(image: Pixels) -> Pixels:
+def _grey(image: Pixels, graph: Graph) -> Pixels:
+    if image.shape[1] != graph.channels:
+        raise BadModelError(
+            f"this model answers a {graph.channels}-channel image with the shape {image.shape}; it does not restore"
+        )
     grey: Pixels = image[0, 0] if image.shape[1] == 1 else image[0].mean(0, dtype=np.float32)
     return grey

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,6 +28,9 @@ class ContourWatershed:
     ----------
     model
         Name of a shipped model, path of a model file, or a net in memory; `contour` or `dcan`.
+    binning
+        The net sees the image binned by this; its answer is enlarged again. A net knows cells of the pixel size of its
+        training: 10 nm for contour-em.
     seed_level
         m inside a seed.
     seed_px
@@ -48,15 +52,19 @@ class ContourWatershed:
     def __init__(
         self,
         model: "str | nn.Module" = "contour-em",
-        seed_level: float = 0.8,
+        binning: int = 1,
+        seed_level: float = 0.4,
         seed_px: int = 16,
         mask_level: float = 0.0,
         smallest_px: int = 64,
     ) -> None:
         if not 0 < seed_level < 1 or not 0 <= mask_level < 1:
             raise ValueError(f"levels lie between 0 and 1, got {seed_level} and {mask_level}")
-        if min(seed_px, smallest_px) < 0:
-            raise ValueError(f"sizes must not be below 0, got {seed_px} and {smallest_px}")
+        if min(seed_px, smallest_px) < 0 or binning < 1:
+            raise ValueError(
+                f"sizes must not be below 0 and binning not below 1, got {seed_px}, {smallest_px}, {binning}"
+            )
+        self.binning = binning
         self._answer, self._reach = _answers.load(model, self.nets)
         self.seed_level, self.seed_px, self.mask_level, self.smallest_px = seed_level, seed_px, mask_level, smallest_px
 
@@ -65,11 +73,21 @@ class ContourWatershed:
         labels = np.zeros(frames.counts.shape, np.int32)
         last = 0
         for counts, into in zip(frames.counts, labels, strict=True):
-            unit = frames.contrast.unit(counts)[None]
-            cells = self.cells(_answers.probability(_answers.by_tiles(unit, self._answer, self._reach)))
+            cells = self.cells(self.draw(frames.contrast.unit(counts)))
             into[:] = np.where(cells > 0, cells + last, 0)
             last += int(cells.max())
         return labels
+
+    def draw(self, image: Pixels) -> Pixels:
+        """Return foreground and contour of a (y, x) image in contrast units: (2, y, x), probabilities."""
+        height, width = image.shape
+        small = image
+        if self.binning > 1:
+            small = cv2.resize(image, None, fx=1 / self.binning, fy=1 / self.binning, interpolation=cv2.INTER_AREA)
+        drawn = _answers.probability(_answers.by_tiles(small[None], self._answer, self._reach))
+        if self.binning == 1:
+            return drawn
+        return np.stack([cv2.resize(page, (width, height), interpolation=cv2.INTER_LINEAR) for page in drawn])
 
     def cells(self, drawn: Pixels) -> NDArray[np.int32]:
         """Return the cells of a (2, y, x) drawing: foreground and contour, probabilities."""
