@@ -101,15 +101,13 @@ def run(
     source
         Finite or endless. Iterated in a thread of its own, read in others.
     restorer
-        Called in the calling thread with one to `batch` frames of one shape and dtype. None restores nothing now: what
-        is worth restoring is logged as `queued`.
+        Called in the calling thread with one to `batch` frames of one shape and dtype. None only queues.
     sink
         Written in the calling thread, one block at a time; `has` is asked in the reader threads.
     gate
         Called in the reader threads; None restores everything.
     check
-        Called in the calling thread with each restored block; one that it refuses is to be retaken, and carried over
-        as it was.
+        Called in the calling thread with each restored block; one that it refuses is carried over, as a retake.
     log
         Gets one event for each block that is settled; nothing for blocks that the sink has.
     batch, ahead
@@ -132,14 +130,13 @@ def run(
     tally = _Tally(log, progress)
     # The only place of this thread that holds frames while others are read: locals would keep them alive for longer.
     waiting: deque[_Seen] = deque()
-    hands = _Hands(restorer, sink, check, clock)
     see = partial(_see, source=source, sink=sink, gate=gate, clock=clock)
     with ReadAhead(source, see, room=ahead + batch, threads=min(ahead, _READERS)) as reader:
         while True:
             waiting.extend(reader.ready(wait=not waiting))
             if not waiting:
                 break
-            for event in _work(waiting, batch, hands):
+            for event in _work(waiting, batch, _Hands(restorer, sink, check, clock)):
                 tally.add(event)
                 reader.release()
     return Summary(tally.counts, tuple(tally.failed), tally.pixels, clock() - start)

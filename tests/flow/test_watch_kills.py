@@ -15,9 +15,7 @@ BENCHMARK = Path(__file__).parent.parent.parent / "benchmarks" / "kills.py"
 @pytest.mark.parametrize(("kind", "carry"), [("multisem", "symlink"), ("folder", "copy")])
 def test_ten_kills_lose_nothing_double_nothing_and_change_no_byte(tmp_path: Path, kind: str, carry: str) -> None:
     given = ("--kills", "10", "--tiles", "56", "--size", "96", "--kind", kind, "--carry", carry, "--folder", tmp_path)
-    done = subprocess.run(
-        [sys.executable, BENCHMARK, *given], capture_output=True, text=True, timeout=200, check=False
-    )
+    done = subprocess.run([sys.executable, BENCHMARK, *given], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert (found["kills"], found["problems"]) == (10, [])

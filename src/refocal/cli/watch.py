@@ -59,19 +59,14 @@ def watch(
     from refocal.live.calls import Caller
 
     job = Job(
-        model=model,
-        backend=backend,
-        restorer=Part.parse(restorer) if restorer else None,
-        gate=Part.parse(gate),
-        contrast=_pair(contrast),
-        carry=_choice("--carry", carry, _CARRY),
-    )
+        model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
+        contrast=_pair(contrast), carry=_choice("--carry", carry, _CARRY),
+    )  # fmt: skip
     settings = Settings(
         layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),
         restores=restoring, reserve_bytes=int(reserve * 1e6), idle_seconds=stop_when_idle,
     )  # fmt: skip
     call = Caller(on_alert, lambda line: typer.echo(f"refocal: alert: {line}", err=True)) if on_alert else None
-
     with _status(quiet=quiet) as show:
 
         def tell(event: "Event") -> None:
