@@ -49,14 +49,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     raw, out = folder / "raw", folder / "out"
     mfovs, beams = 10, 61
     sections = max(1, round(options.minutes * 60 * options.speed / (mfovs * beams)))
-    writer = subprocess.Popen([
-        REPLAY, "replay", "multisem", raw, "--sections", str(sections), "--mfovs", str(mfovs), "--size", options.size,
-        "--tiles-per-second", str(options.speed), "--truth", folder / "truth.jsonl", "--json",
-        "--share", f"soft={options.soft}",
-    ], stdout=subprocess.PIPE)  # fmt: skip
-    while not raw.is_dir() or not any(raw.rglob("*.bmp")):
-        assert writer.poll() is None, "the replay failed"
-        time.sleep(0.05)
+    raw.mkdir()
     beats: list[Event] = []
     closed: dict[str, float] = {}
     late: list[float] = []
@@ -75,6 +68,12 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     job = Job(restorer=Part.parse(options.restorer) if options.restorer else None)
     settings = Settings(layout="multisem", restores=not options.no_restore)
     with Watch(raw, out, job, settings, on_event=hear) as running:
+        writer = subprocess.Popen([
+            REPLAY, "replay", "multisem", raw, "--sections", str(sections), "--mfovs", str(mfovs),
+            "--size", options.size,
+            "--tiles-per-second", str(options.speed), "--truth", folder / "truth.jsonl", "--json",
+            "--share", f"soft={options.soft}",
+        ], stdout=subprocess.PIPE)  # fmt: skip
         played = json.loads(writer.communicate()[0])
         for _ in range(600):
             if len(closed) >= played["tiles"]:
