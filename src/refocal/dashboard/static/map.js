@@ -37,11 +37,11 @@ function draw() {
   context.fillRect(0, 0, width, height);
   if (view.fitted && sections.length && width) fit(false);
   const [k, ox, oy] = [view.k, view.x, view.y];
+  const small = (section) => section.tiles[0].w * k < FINE;
+  if (sections.some(small)) raster(sections.filter(small), colours, k, ox, oy);
   for (const section of sections) {
-    const tiles = section.tiles, small = tiles.length && tiles[0].w * k < FINE;
-    if (small) raster(tiles, colours, k, ox, oy);
-    else squares(tiles, colours, k, ox, oy, width, height);
-    if (sections.length > 1 || section.name) label(section, colours, k, ox, oy);
+    if (!small(section)) squares(section.tiles, colours, k, ox, oy, width, height);
+    label(section, colours, k, ox, oy);
   }
   for (const [tile, thick] of [[hovered, 1.5], [at(), 2.5]]) {
     if (!tile) continue;
@@ -108,11 +108,12 @@ function pack(colour) {
   return packed.get(colour);
 }
 
-function raster(tiles, colours, k, ox, oy) {
+function raster(fine, colours, k, ox, oy) {
   const sharp = devicePixelRatio || 1, width = canvas.width, height = canvas.height;
-  const image = context.getImageData(0, 0, width, height), words = new Uint32Array(image.data.buffer);
+  const image = new ImageData(width, height), words = new Uint32Array(image.data.buffer);
+  words.fill(pack(colours.well));
   for (const last of [false, true]) {  // what needs somebody is never hidden below its neighbours
-    for (const tile of tiles) {
+    for (const section of fine) for (const tile of section.tiles) {
       const trouble = TROUBLE[tile.row[COLUMN.shown]];
       if (trouble !== last) continue;
       const left = Math.round((tile.x * k + ox) * sharp), top = Math.round((tile.y * k + oy) * sharp);
