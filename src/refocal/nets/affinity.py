@@ -42,6 +42,7 @@ class Affinity(nn.Module):
             raise ValueError(f"affinities are of grey volumes, channels must be 1, got {channels}")
         if min(width, growth, levels) < 1 or pool < 2:
             raise ValueError("width, growth and levels must be at least 1, pool at least 2")
+        self.inputs = 1
         widths = [width * growth**level for level in range(levels + 1)]
         self.pool = (1, pool, pool)
         self.down = nn.ModuleList(_two(a, b, pad) for a, b in pairwise([1, *widths]))

@@ -37,6 +37,7 @@ class Contour(nn.Module):
         super().__init__()
         if width < 1 or levels < 1:
             raise ValueError(f"width and levels must be at least 1, got {width} and {levels}")
+        self.inputs = channels
         widths = [width * 2**level for level in range(levels + 1)]
         self.down = nn.ModuleList(_two(a, b, norm) for a, b in pairwise([channels, *widths]))
         self.up = nn.ModuleList(_two(low + high, high, norm) for high, low in pairwise(widths))

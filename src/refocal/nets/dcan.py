@@ -21,6 +21,7 @@ class DCAN(nn.Module):
 
     def __init__(self, channels: int = 1, width: int = 64, dropout: float = 0.5) -> None:
         super().__init__()
+        self.inputs = channels
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.trunk = nn.ModuleList(
             _stage(a, b, convolutions)
