@@ -177,7 +177,21 @@ def test_feabas_gets_pixels_and_the_names_of_the_microscope(run: Run, tmp_path: 
     for row, mfov in zip(rows, (1, 1, 2, 2), strict=True):
         assert (Path(root[1]) / row[0]).is_file()
         assert int(row[0].split("/")[0]) == mfov == int(Path(row[0]).name.split("_")[1])
-    assert (tmp_path / "feabas" / "section_order.txt").read_text() == "S7R1\n"
+    assert not (tmp_path / "feabas" / "section_order.txt").exists()
+
+
+def test_the_order_of_sections_is_told_where_the_alphabet_is_wrong(run: Run, tmp_path: Path) -> None:
+    order = tmp_path / "feabas" / "section_order.txt"
+    out = run(multisem(2, 1, 1), multisem(10, 1, 1))
+    stitched(out, tmp_path / "feabas", only=frozenset({"S10R1"}))
+    assert order.read_text() == "S10R1\n"
+    stitched(out, tmp_path / "feabas")
+    assert order.read_text() == "S2R1\nS10R1\n"
+    order.write_text("S10R1\nS2R1\n")  # somebody's own order
+    run(multisem(11, 1, 1))
+    handed, _ = stitched(out, tmp_path / "feabas")
+    assert order.read_text() == "S10R1\nS2R1\n"
+    assert "does not name S11R1" in handed.problems[0]
 
 
 def test_tiles_that_cannot_be_read_leave_a_hole_that_is_told(run: Run, tmp_path: Path) -> None:

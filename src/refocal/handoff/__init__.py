@@ -135,7 +135,7 @@ def _stitching(out: Path, found: Sequence[Section], wanted: Wanted, roots: Seque
             if montage.missing:
                 handed.problems.append(f"section {section.name}: {montage.missing} tiles are missing and leave holes")
     if wanted.feabas is not None and montages:
-        _section_order(wanted.feabas, [file_stem(montage.section) for montage in montages], handed)
+        _section_order(wanted.feabas, handed.sections, montages, handed)
     if wanted.render_ws is not None and montages:
         _json(wanted.render_ws, tile_specs(montages), handed)
 
@@ -150,15 +150,22 @@ def _check_finished(section: Section) -> None:
         raise UsageError(f"section {section.name} is still being imaged; come back later, or pass --unfinished")
 
 
-def _section_order(folder: Path, names: Sequence[str], handed: Handed) -> None:
-    """Tell FEABAS the order of sections, which it would take from the alphabet; never over a list that is there."""
+def _section_order(folder: Path, found: Sequence[Section], montages: Sequence[Montage], handed: Handed) -> None:
+    """Tell FEABAS the order of sections where its own, the alphabet's, is another.
+
+    FEABAS leaves out what the file does not name, so it is extended, unless it is somebody else's.
+    """
     path = folder / "section_order.txt"
-    if not path.exists():
-        _text(path, _lines(names), handed)
-        return
+    known = [file_stem(section) for section in found]
+    names = [file_stem(montage.section) for montage in montages]
     with _errors(path):
-        known = set(path.read_text(encoding="utf-8", errors="replace").split("\n"))
-    if missing := [name for name in names if name not in known]:
+        before = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    if not before and known == sorted(known):
+        return
+    ours = [name for name in known if name in before or name in names]
+    if before == [name for name in known if name in before]:
+        _text(path, _lines(ours), handed)
+    elif missing := [name for name in names if name not in before]:
         handed.problems.append(
             f"{path} does not name {', '.join(missing[:5])}; add what is missing, or remove the file"
         )
