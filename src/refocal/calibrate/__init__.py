@@ -6,9 +6,10 @@
 Everything is a function of the tiles, the restorer and the seed. `refocal.gates.calibrated` uses the document.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,14 +77,7 @@ def calibrate(
     UsageError
         If too few samples have content.
     """
-    samples: list[Sample] = []
-    for i, good in enumerate(goods):
-        for done, sample in enumerate(ladder.climb(i, good, restorer), 1):
-            samples.append(sample)
-            if step:
-                step(i * ladder.each + done, len(goods) * ladder.each)
-    if len({s.tile for s in samples}) < 3 or len(samples) < 4 * len(goods):
-        raise UsageError("the tiles have too little content to calibrate with: give tiles that are full of tissue")
+    samples = _climb(goods, restorer, ladder, step)
     learned = _learn(samples)
     native_px = float(np.median([g.sigma_px or 0.0 for g in goods]))
     judged = _judged(samples, learned)
@@ -94,16 +88,38 @@ def calibrate(
     limits, limited = thresholds(judged, learned.relative.regressor, tiles_to_come, prices, start)
     said = persons(native_px) if persons else []
     limits = shift(limits, said, learned.blur.regressor, judged)
-    made = Calibration(
+    record = costs(judged, tiles_to_come, prices, limits, limited=limited, overrides=len(said))
+    facts = {
+        "date": date, "restorer": name, "model_sha256": _model_sha256(restorer), "native_px": native_px,
+        "thresholds": limits, "costs": record,
+    }  # fmt: skip
+    made = _document(goods, learned, ladder, len(samples), facts)
+    return Calibrated(sealed(made), samples, learned.scores)
+
+
+def _climb(goods: Sequence[Good], restorer: Restorer, ladder: Ladder, step: Step | None) -> list[Sample]:
+    """Return the samples of all tiles."""
+    samples: list[Sample] = []
+    for i, good in enumerate(goods):
+        for done, sample in enumerate(ladder.climb(i, good, restorer), 1):
+            samples.append(sample)
+            if step:
+                step(i * ladder.each + done, len(goods) * ladder.each)
+    if len({s.tile for s in samples}) < 3 or len(samples) < 4 * len(goods):
+        raise UsageError("the tiles have too little content to calibrate with: give tiles that are full of tissue")
+    return samples
+
+
+def _document(
+    goods: Sequence[Good], learned: "_Learned", ladder: Ladder, samples: int, facts: Mapping[str, Any]
+) -> Calibration:
+    """Return the document; `facts` are those that others decided."""
+    return Calibration(
         refocal=refocal.__version__,
-        date=date,
         seed=ladder.seed,
-        restorer=name,
-        model_sha256=_model_sha256(restorer),
         pixel_nm=next((g.pixel_nm for g in goods if g.pixel_nm is not None), None),
         crop_px=ladder.crop_px,
-        samples=len(samples),
-        native_px=native_px,
+        samples=samples,
         native_noise=float(np.median([g.noise for g in goods])),
         range=learned.known,
         blur=learned.blur.regressor,
@@ -111,11 +127,9 @@ def calibrate(
         quality=learned.quality.regressor,
         ssim=learned.ssim.regressor,
         relative=learned.relative.regressor,
-        thresholds=limits,
-        costs=costs(judged, tiles_to_come, prices, limits, limited=limited, overrides=len(said)),
         tiles=[GoodTile(name=g.name, sha256=g.sha256, sigma_px=g.sigma_px) for g in goods],
+        **facts,
     )
-    return Calibrated(sealed(made), samples, learned.scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import datetime
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,12 @@ from refocal.cli._show import print_json, print_rows
 from refocal.errors import BadOptionError, UsageError
 from refocal.job import LOG, Job, Part, learned
 from refocal.log import read_log
-from refocal.values import Contrast
+from refocal.values import Contrast, Restorer
 
 if TYPE_CHECKING:
     from refocal.calibrate import Calibrated
-    from refocal.calibrate.costs import Mix
+    from refocal.calibrate.costs import Mix, Prices
+    from refocal.calibrate.ladder import Ladder
 
 _SAMPLES = 480
 
@@ -61,35 +63,54 @@ def calibrate(
 
         refocal calibrate wafer --sharpest 0.1 --expect-from out/log.jsonl --budget 0.02
     """
-    from refocal import calibrate as engine
-    from refocal.calibrate.costs import Prices, spoken
-    from refocal.calibrate.good import good_tiles
+    from refocal.calibrate import write
+    from refocal.calibrate.costs import Prices
     from refocal.calibrate.ladder import Ladder
 
     part = Part.parse(restorer) if restorer else None
     made = learned(Job(model=model, backend=backend, restorer=part))
-    for log in (overrides, expect_from):
-        if log is not None and not log.exists():
-            raise UsageError(f"{log}: no such file or folder")
+    ladder = Ladder(softest, crop, each or 0, seed=seed)
+    prices = Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_db=bad_db)
+    facts = {"name": restorer or model, "date": date or datetime.datetime.now(datetime.UTC).date().isoformat()}
     with _bar(quiet) as step:
-        goods = good_tiles(
-            tiles, sharpest=sharpest, contrast=_pair(contrast), look=lambda done, of: step("looking", done, of)
+        result = _calibrated(
+            tiles, sharpest, _pair(contrast), made, ladder, prices, facts, expect_from, overrides, step
         )
-        result = engine.calibrate(
-            goods,
-            made,
-            name=restorer or model,
-            date=date or datetime.datetime.now(datetime.UTC).date().isoformat(),
-            ladder=Ladder(
-                softest_px=softest, crop_px=crop, each=each or max(24, -(-_SAMPLES // len(goods))), seed=seed
-            ),
-            prices=Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_db=bad_db),
-            mix=(lambda native_px: _mix(expect_from, native_px)) if expect_from else None,
-            persons=(lambda native_px: spoken(read_log(_log(overrides)), native_px)) if overrides else None,
-            step=lambda done, of: step("restoring samples", done, of),
-        )
-    engine.write(result.calibration, out)
+    write(result.calibration, out)
     _show(result, out, as_json=as_json)
+
+
+def _calibrated(
+    tiles: list[Path],
+    sharpest: float | None,
+    contrast: Contrast | None,
+    restorer: Restorer,
+    ladder: "Ladder",
+    prices: "Prices",
+    facts: dict[str, str],
+    expect_from: Path | None,
+    overrides: Path | None,
+    step: Callable[[str, int, int], None],
+) -> "Calibrated":
+    from refocal import calibrate as engine
+    from refocal.calibrate.costs import spoken
+    from refocal.calibrate.good import good_tiles
+
+    for given in (overrides, expect_from):
+        if given is not None and not given.exists():
+            raise UsageError(f"{given}: no such file or folder")
+    goods = good_tiles(tiles, sharpest=sharpest, contrast=contrast, look=lambda done, of: step("looking", done, of))
+    return engine.calibrate(
+        goods,
+        restorer,
+        name=facts["name"],
+        date=facts["date"],
+        ladder=replace(ladder, each=ladder.each or max(24, -(-_SAMPLES // len(goods)))),
+        prices=prices,
+        mix=(lambda native_px: _mix(expect_from, native_px)) if expect_from else None,
+        persons=(lambda native_px: spoken(read_log(_log(overrides)), native_px)) if overrides else None,
+        step=lambda done, of: step("restoring samples", done, of),
+    )
 
 
 def _log(path: Path) -> Path:
