@@ -44,11 +44,12 @@ class DeblurGANv2(nn.Module):
 
     def __init__(self, channels: int = 1, backbone: Backbone = "inception_resnet_v2", window: int = 256) -> None:
         super().__init__()
+        self.inputs = channels
         if backbone not in _BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(_BACKBONES)}, got {backbone!r}")
         make, wide, narrow = _BACKBONES[backbone]
-        self.encoder = make(channels)
-        first, *deep = self.encoder.widths
+        self.encoder, self.pads = make(channels), make.pads
+        first, *deep = make.widths
         self.lateral0 = nn.Conv2d(first, narrow, 1, bias=False)
         self.laterals = nn.ModuleList(nn.Conv2d(width, wide, 1, bias=False) for width in deep)
         self.downs = nn.ModuleList(_normed(wide, wide) for _ in range(3))
@@ -63,7 +64,7 @@ class DeblurGANv2(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Restore (batch, channels, y, x) in [0, 1]."""
         first, *deep = self.encoder(2 * image - 1)
-        first_pads, *pads = self.encoder.pads
+        first_pads, *pads = self.pads
         sides = [_pad(side(m), p) for side, m, p in zip(self.laterals, deep, pads, strict=True)]
         pyramid = [sides.pop()]
         for down in self.downs:

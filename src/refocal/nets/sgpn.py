@@ -68,6 +68,7 @@ class SGPN(nn.Module):
         window: int = 256,
     ) -> None:
         super().__init__()
+        self.inputs = channels
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
         chosen = PRESETS[preset]

@@ -39,6 +39,7 @@ class SRN(nn.Module):
         self, channels: int = 1, memory: bool = True, widths: Sequence[int] = (32, 64, 128), blocks: int = 3
     ) -> None:
         super().__init__()
+        self.inputs = channels
         a, b, c = widths
         self.encoder = nn.ModuleList(
             nn.Sequential(_conv5(i, o, s), nn.ReLU(), *(_Residual(o) for _ in range(blocks)))

@@ -29,18 +29,6 @@ class Perception(nn.Module):
         return functional.mse_loss(self.extractor(got), self.extractor(want.detach()))
 
 
-class _Encoder(nn.Module):
-    """The encoding half of a segmentation net."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> Tensor:
-        features: Tensor = self.net.encode(image)  # type: ignore[operator]
-        return features
-
-
 def perception(vgg: str | None, model: str | None) -> Perception | None:
     """Return what compares images, or None (with a warning) if neither kind of features is given.
 
@@ -49,7 +37,7 @@ def perception(vgg: str | None, model: str | None) -> Perception | None:
     vgg
         Path of VGG-19 weights, or "download".
     model
-        Name or path of a model whose net has `encode`, such as `contour`: features of the domain, no download.
+        Name or path of a model whose net has an `encoder`, such as `contour`: features of the domain, no download.
 
     Raises
     ------
@@ -64,6 +52,7 @@ def perception(vgg: str | None, model: str | None) -> Perception | None:
     if vgg is not None:
         raise BadOptionError("give vgg or model, not both")
     net = weights.load(header.find(model))
-    if not hasattr(net, "encode"):
+    encoder = getattr(net, "encoder", None)
+    if not isinstance(encoder, nn.Sequential):
         raise BadModelError(f"{model} is a {type(net).__name__}, which has no features; give a contour model")
-    return Perception(_Encoder(net))
+    return Perception(encoder)

@@ -90,7 +90,9 @@ class SemiSupervised(nn.Module):
 
     def _unlike(self, scores: Tensor, net: nn.Module, batch: Batch) -> Tensor:
         if "unlabelled" not in batch.hints:
-            raise BadOptionError("objective 'semi_supervised' needs tiles without truth: give unlabelled=[FOLDER]")
+            raise BadOptionError(
+                "objective 'semi_supervised' needs tiles without truth: give them with --unlabelled FOLDER"
+            )
         others = self.critic(net(batch.hints["unlabelled"]).float())
         labelled = scores.detach() if self.hold else scores
         unlike: Tensor = labelled.mean((1, 2, 3)) - others.mean((1, 2, 3))
