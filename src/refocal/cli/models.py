@@ -38,6 +38,9 @@ def train(
     valid: Annotated[list[str] | None, typer.Option("--valid", help=f"held-out {TRUTHS}")] = None,
     labels: Annotated[list[str] | None, typer.Option("--labels", help="label image of each --data, in order")] = None,
     valid_labels: Annotated[list[str] | None, typer.Option(help="label image of each --valid, in order")] = None,
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option(help="blurry tiles without truth, for semi-supervised learning")
+    ] = None,
     devices: Annotated[int | None, typer.Option(help="processes; default all GPUs, or one on a CPU", min=1)] = None,
 ) -> None:
     """Train a model; the same command again resumes where the last checkpoint stands.
@@ -63,7 +66,7 @@ def train(
     from refocal.train import train as run_training
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    tiles = _tiles(made, data, labels or [])
+    tiles = _tiles(made, data, labels or [], unlabelled or [])
     validate = _validator(made, valid or [], valid_labels or []) if valid else None
     trained = run_training(made, tiles, out, validate=validate, report=each_step(made.steps), devices=devices)
     if trained.leads:
@@ -71,14 +74,16 @@ def train(
         print(publish_run(trained, made, tiles.hashes(), out / f"{made.name}.safetensors", machine))
 
 
-def _tiles(recipe: "Recipe", data: list[Path], labels: list[str]) -> "Tiles":
+def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path]) -> "Tiles":
     from refocal.examples import SharpTiles
     from refocal.labelled import LabelledTiles, read_labelled
+    from refocal.unlabelled import WithUnlabelled
 
     if labels:
         stacks = read_labelled([str(path) for path in data], labels)
         return LabelledTiles(stacks, recipe.scales, recipe.patch, recipe.sections)
-    return SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
+    tiles = SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
+    return WithUnlabelled(tiles, unlabelled) if unlabelled else tiles
 
 
 def _validator(recipe: "Recipe", valid: list[str], labels: list[str]) -> "Validate":
