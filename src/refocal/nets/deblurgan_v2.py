@@ -22,7 +22,10 @@ __all__ = ["DeblurGANv2"]
 
 Backbone = Literal["inception_resnet_v2", "mobilenet_v2"]
 # Encoder, pyramid width, head width.
-_BACKBONES = {"inception_resnet_v2": (InceptionResNetV2, 256, 128), "mobilenet_v2": (MobileNetV2, 128, 64)}
+_BACKBONES: dict[str, tuple[type[InceptionResNetV2] | type[MobileNetV2], int, int]] = {
+    "inception_resnet_v2": (InceptionResNetV2, 256, 128),
+    "mobilenet_v2": (MobileNetV2, 128, 64),
+}
 
 
 class DeblurGANv2(nn.Module):
