@@ -21,7 +21,7 @@ from refocal.blame.rules import Rules
 from refocal.blame.sight import Sight
 
 _OPEN = 6
-_LATELY = 10
+_LATELY = 16
 _LEAST_BEAMS = 7
 _MOST_BEAMS = 1024
 _MOST_PER_FIELD = 1024
@@ -135,7 +135,8 @@ class Beams:
             bad = [
                 px
                 for px, wrong in found
-                if px > rules.beam_effect * spread and px > max(rules.beam_px, rules.beam_errors * wrong)
+                if px > rules.beam_effect * spread
+                and px > max(rules.beam_px, rules.healthy_px + rules.beam_errors * wrong)
             ]
             good = max(px for px, _ in found) < max(rules.beam_px, rules.beam_effect * spread) / 2
             if bad or (good and self._alarms.on("bad_beam", subject)):
@@ -159,9 +160,12 @@ class Beams:
             bad = [
                 (x, y, wrong)
                 for x, y, wrong in found
-                if math.hypot(x, y) > max(rules.astigmatism, rules.astigmatism_errors * wrong)
+                if math.hypot(x, y)
+                > max(rules.astigmatism, rules.healthy_anisotropy + rules.astigmatism_errors * wrong)
             ]
-            good = max(math.hypot(x, y) for x, y, _ in found) < rules.astigmatism / 2
+            good = max(math.hypot(x, y) for x, y, _ in found) < max(
+                rules.astigmatism / 2, rules.healthy_anisotropy + error[row]
+            )
             if bad or (good and self._alarms.on("astigmatism", subject)):
                 x, y, wrong = (bad or found)[0]
                 value, angle = math.hypot(x, y), math.degrees(math.atan2(y, x)) / 2 % 180

@@ -12,7 +12,7 @@ from refocal.blame.sight import Sight
 
 _Z = 3.0
 _LEAST = 50
-_SMOOTH = 0.2
+_SMOOTH = 0.05  # of a beat: a disk's rate is that of the last few minutes
 
 
 class Rates:
@@ -55,7 +55,7 @@ class Supply:
         self._rules = rules
         self._seen: Any = None
         self._since: float | None = None
-        self._rate = 0.0
+        self._disks: dict[str, tuple[float, float, float]] = {}
 
     def add(self, event: Mapping[str, Any]) -> Iterator[Finding]:
         """Take one `beat` event."""
@@ -63,16 +63,14 @@ class Supply:
         if now is not None:
             yield from self._silence(event.get("seen"), now)
         lag = event.get("lag_seconds")
-        if isinstance(lag, int | float):
+        if isinstance(lag, int | float) and math.isfinite(lag):
             limit = self._rules.lag_seconds
             tiles = event.get("lag_tiles")
             message = f"grading is {lag:.0f} s and {tiles if tiles is not None else '?'} tiles behind the microscope"
             yield Finding("lag", "grading", float(lag), lag > limit, lag < limit / 2, message)
-        rate = event.get("bytes_per_s")
-        if isinstance(rate, int | float) and rate >= 0:
-            self._rate += _SMOOTH * (rate - self._rate)
-        yield from self._space("output_full", "output", event.get("free_bytes"))
-        yield from self._space("share_full", "share", event.get("share_free_bytes"))
+        if now is not None:
+            yield from self._space("output_full", "output disk", event.get("free_bytes"), now)
+            yield from self._space("share_full", "share", event.get("share_free_bytes"), now)
 
     def _silence(self, seen: Any, now: float) -> Iterator[Finding]:
         if self._since is None or seen != self._seen or now < self._since:  # the clock may be set back
@@ -81,16 +79,21 @@ class Supply:
         message = f"nothing new for {quiet / 60:.0f} min" if quiet else "tiles come again"
         yield Finding("silence", "microscope", quiet, quiet >= limit, quiet == 0, message)
 
-    def _space(self, kind: str, disk: str, free: Any) -> Iterator[Finding]:
-        if not isinstance(free, int | float):
+    def _space(self, kind: str, disk: str, free: Any, now: float) -> Iterator[Finding]:
+        """Foresee when a disk is full, from how fast its free space shrinks, whoever writes."""
+        if isinstance(free, bool) or not isinstance(free, int | float) or not math.isfinite(free):
             return
+        then, before, rate = self._disks.get(kind, (now, free, 0.0))
+        if now > then:
+            rate += _SMOOTH * (max(before - free, 0.0) / (now - then) - rate)
+        self._disks[kind] = (now, free, rate)
         rules = self._rules
-        left = free / self._rate if self._rate > 0 else math.inf
+        left = free / rate if rate > 0 else math.inf
         critical = free < rules.full_bytes or left < rules.full_seconds / 6
         bad = critical or left < rules.full_seconds
         good = free > 2 * rules.full_bytes and left > 2 * rules.full_seconds
-        soon = f", enough for {left / 60:.0f} min" if math.isfinite(left) else ""
-        message = f"{free / 1e9:.1f} GB are left on the disk of the {disk}{soon}"
+        soon = f", enough for {left / 60:.0f} min" if left < 86400 else ""
+        message = f"{free / 1e9:.1f} GB are left on the {disk}{soon}"
         yield Finding(kind, disk, float(free), bad, good, message, "critical" if critical else "warning")
 
 

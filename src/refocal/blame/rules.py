@@ -20,13 +20,17 @@ class Rules:
     beam_effect: float = 0.7
     """Median blur of a beam above that of its mFoVs, in robust standard deviations of single tiles."""
     beam_px: float = 0.25
-    """The same in pixels; healthy beams differ by a tenth of a pixel."""
+    """The same in pixels; smaller differences do not matter."""
     beam_errors: float = 5.0
-    """The same in standard errors of the median."""
+    """Standard errors of the median by which a beam must exceed what healthy beams differ by, `healthy_px`."""
+    healthy_px: float = 0.1
+    """Blur by which healthy beams differ."""
     astigmatism: float = 0.08
-    """Length of a beam's mean anisotropy vector against the other beams of its mFoVs."""
+    """Length of a beam's median anisotropy vector against the other beams of its mFoVs."""
     astigmatism_errors: float = 5.5
-    """The same in standard errors of the mean."""
+    """Standard errors by which it must exceed `healthy_anisotropy`."""
+    healthy_anisotropy: float = 0.03
+    """Anisotropy by which healthy beams differ."""
     dead_share: float = 0.8
     """Share of blank tiles of one beam, where the other beams have tissue."""
     faults: int = 3
