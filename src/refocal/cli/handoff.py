@@ -1,13 +1,16 @@
 """The command that hands a run on: handoff."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from refocal.cli import app
 from refocal.cli._show import print_rows
 from refocal.errors import BadOptionError
+
+if TYPE_CHECKING:
+    from refocal.handoff.sections import Section
 
 
 @app.command()
@@ -42,7 +45,6 @@ def handoff(
         refocal handoff restored --multisem-flags --section S56R1
     """
     from refocal.handoff import Wanted, hand_off
-    from refocal.handoff.retakes import to_retake
 
     if link and copy:
         raise BadOptionError("--link and --copy exclude each other; choose one")
@@ -59,19 +61,21 @@ def handoff(
         retake_share=retake_share,
     )
     handed = hand_off(out, wanted)
-    rows = [
-        {
-            "section": found.name,
-            "tiles": len(found.tiles),
-            "retake": len(found.retakes),
-            "share": round(found.retake_share, 4),
-            "waiting": len(found.waiting),
-            "decision": "retake" if to_retake(found, retake_share) else "keep",
-        }
-        for found in handed.sections
-    ]
-    print_rows(rows, as_json)
+    print_rows([_row(found, retake_share) for found in handed.sections], as_json)
     for problem in handed.problems:
         typer.echo(f"not handed on: {problem}", err=True)
     typer.echo(f"{len(handed.written)} files written", err=True)
     raise typer.Exit(1 if handed.problems else 0)
+
+
+def _row(found: "Section", retake_share: float) -> dict[str, Any]:
+    from refocal.handoff.retakes import to_retake
+
+    return {
+        "section": found.name,
+        "tiles": len(found.tiles),
+        "retake": len(found.retakes),
+        "share": round(found.retake_share, 4),
+        "waiting": len(found.waiting),
+        "decision": "retake" if to_retake(found, retake_share) else "keep",
+    }
