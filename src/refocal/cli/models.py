@@ -155,10 +155,7 @@ def evaluate_command(
             inputs, labels or [], segment, convention or [], spoil, makers, measures, crop, limit, seed, out, as_json
         )
         return
-    pictures = None
-    if out is not None:
-        pictures = _Pictures(out / "pictures")
-        pictures.folder.mkdir(parents=True, exist_ok=True)
+    pictures = _Pictures(out / "pictures") if out is not None else None
     rows = evaluate(read_truths(inputs, crop, limit), spoil, makers, measures, seed=seed, show=pictures)
     if out is not None:
         (out / "table.csv").write_text(table_csv(rows))
@@ -180,6 +177,7 @@ class _Pictures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._first: dict[str, str] = {}
 
     def __call__(self, scored: Scored) -> None:
