@@ -140,8 +140,8 @@ def check_conventions(given: Mapping[str, Any]) -> dict[str, Any]:
 def summarise(rows: Table, pixel_metrics: Sequence[str] = ("psnr", "ssim"), seed: int = 0) -> Table:
     """Return one row for each group and method: means, and for ARAND and VOI what was gained, with 95 % intervals.
 
-    `NAME_gain` is blurry minus restored, `NAME_gap_closed` its share of blurry minus sharp (null where sharp is no
-    better than blurry); `_low` and `_high` are paired bootstrap intervals over tiles (null for a single tile).
+    `NAME_gain` is blurry minus restored, `NAME_gap_closed` its share of blurry minus sharp (null where the
+    interval of that gap holds zero); `_low` and `_high` are paired bootstrap intervals over tiles (null for a single tile).
     """
     groups = list(dict.fromkeys(row["group"] for row in rows))
     table: Table = []
@@ -222,8 +222,10 @@ def _gain(
     gain, gap = float((blurry - got).mean()), float((blurry - sharp).mean())
     line: dict[str, float | None] = {f"{name}_gain": gain}
     line |= dict(zip((f"{name}_gain_low", f"{name}_gain_high"), _bounds(gains), strict=True))
-    line[f"{name}_gap_closed"] = gain / gap if gap > 0 else None
-    shares = gains / gaps if gap > 0 and (gaps > 0).all() else np.full(1, np.nan)
+    # A share of a gap that may be none is a large number that means nothing.
+    clear = gap > 0 and float(np.percentile(gaps, 2.5)) > 0
+    line[f"{name}_gap_closed"] = gain / gap if clear else None
+    shares = gains / gaps if clear and (gaps > 0).all() else np.full(1, np.nan)
     return line | dict(zip((f"{name}_gap_closed_low", f"{name}_gap_closed_high"), _bounds(shares), strict=True))
 
 
