@@ -140,8 +140,8 @@ def check_conventions(given: Mapping[str, Any]) -> dict[str, Any]:
 def summarise(rows: Table, pixel_metrics: Sequence[str] = ("psnr", "ssim"), seed: int = 0) -> Table:
     """Return one row for each group and method: means, and for ARAND and VOI what was gained, with 95 % intervals.
 
-    `NAME_gain` is blurry minus restored, `NAME_gap_closed` its share of blurry minus sharp (null where the
-    interval of that gap holds zero); `_low` and `_high` are paired bootstrap intervals over tiles (null for a single tile).
+    `NAME_gain` is blurry minus restored, `NAME_gap_closed` its share of blurry minus sharp (null where the interval of
+    that gap holds zero); `_low` and `_high` are paired bootstrap intervals over tiles (null for a single tile).
     """
     groups = list(dict.fromkeys(row["group"] for row in rows))
     table: Table = []
