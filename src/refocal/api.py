@@ -92,7 +92,7 @@ def watch(
     backend: str = "auto",
     contrast: tuple[float, float] | None = None,
     carry: "Carry" = "symlink",
-    check: "Check | None" = None,
+    check: "Check | bool" = True,
     settings: "Settings | None" = None,
     on_tile: "Callable[[Event], None] | None" = None,
     on_alert: "Callable[[Event], None] | None" = None,
@@ -110,7 +110,8 @@ def watch(
     model, gate, restorer, backend, contrast, carry
         What is done with each tile, as for `refocal watch`.
     check
-        Called with (frames, restored, grade) of each restored tile; one line of text says why it is no good.
+        Whether restored tiles are checked (`refocal.checking`), or what is called instead with (frames, restored,
+        grade) of each and returns what it measured, or one line of text that says why the tile is no good.
     settings
         `refocal.live.Settings`: layout, poll, settle, order, restores ...
     on_tile, on_alert
@@ -133,10 +134,25 @@ def watch(
             call(event)
 
     named = Part.parse(restorer) if isinstance(restorer, str) else None
-    job = Job(model=model, backend=backend, restorer=named, gate=Part.parse(gate), contrast=contrast, carry=carry)
+    job = Job(
+        model=model,
+        backend=backend,
+        restorer=named,
+        gate=Part.parse(gate),
+        contrast=contrast,
+        carry=carry,
+        check=check is True,
+    )
     made = None if isinstance(restorer, str) else restorer
     return Watch(
-        folder, out, job, settings or Settings(), restorer=made, check=check, observers=[Blame().add], on_event=tell
+        folder,
+        out,
+        job,
+        settings or Settings(),
+        restorer=made,
+        check=None if isinstance(check, bool) else check,
+        observers=[Blame().add],
+        on_event=tell,
     )
 
 

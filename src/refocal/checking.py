@@ -109,6 +109,19 @@ def check(
     return Checked(not reason, reason, measured)
 
 
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """The check as `refocal.engine.run` takes it: what was measured, or one line that says what is wrong."""
+
+    gate: Gate
+    """The gate of the run; where it measured nothing (`always`), `sharpness` stands in."""
+
+    def __call__(self, frames: Frames, restored: Restored, grade: Grade, /) -> Mapping[str, float | None] | str:
+        """Check one restored tile."""
+        found = check(frames, restored, grade, gate=None if grade.noise is None else self.gate)
+        return found.measured if found.ok else f"check after restoring: {found.reason}"
+
+
 def _fault(measured: Mapping[str, float | None], after: Grade, noise: float, limits: Limits) -> str:
     """Return what is wrong with a result, worst first, or an empty string."""
     share, worst = measured["unexplained"] or 0.0, measured["unexplained_block"] or 0.0

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import refocal
 from refocal import backends, families, header
-from refocal.engine import Summary, run
+from refocal.checking import Checker
+from refocal.engine import Check, Summary, run
 from refocal.errors import BadOptionError, UsageError
 from refocal.log import LOG as LOG
 from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
@@ -72,6 +73,8 @@ class Job(BaseModel):
     contrast: tuple[float, float] | None = None
     """Counts that mean 0 and 1 for tiles that are not uint8; None estimates one for the whole run."""
     carry: Carry = "copy"
+    check: bool = False
+    """Check each restored tile (`refocal.checking`); what fails is left as it was and is to be taken again."""
     batch: int = Field(1, ge=1, le=64)
 
 
@@ -81,6 +84,7 @@ class Prepared:
 
     restorer: Restorer
     gate: Gate
+    check: Check | None
     resolved: Mapping[str, Any]
 
 
@@ -103,7 +107,7 @@ def prepare(job: Job, restorer: Restorer | None = None) -> Prepared:
     gate = job.gate.make("gates")
     if (calibrated := getattr(gate, "sha256", None)) is not None:
         resolved["calibration_sha256"] = calibrated  # another calibration under the same name is another job
-    return Prepared(made, gate, resolved)
+    return Prepared(made, gate, Checker(gate) if job.check else None, resolved)
 
 
 def run_job(
@@ -153,6 +157,7 @@ def run_job(
             prepared.restorer,
             sink,
             gate=prepared.gate,
+            check=prepared.check,
             log=log,
             batch=job.batch,
             progress=None if progress is None else lambda event: progress(event, len(source)),

@@ -147,6 +147,21 @@ def test_two_shards_equal_one_run_and_skip_leaves_out(restored, program: Program
     assert set(files(one)) - set(files(few)) == {"t1.tif", "t10.png", "sub dir/deep/blank.tif"}
 
 
+def test_what_fails_the_check_stays_as_it_was_and_is_to_be_taken_again(
+    program: Program, raw: Path, tmp_path: Path
+) -> None:
+    mild, wild = tmp_path / "mild", tmp_path / "wild"
+    program("restore", raw / "t2.tif", "-o", mild, "--restorer", "unsharp:amount=0.2", "--check", "-q")
+    program("restore", raw / "t2.tif", "-o", wild, "--restorer", "unsharp:amount=30", "--check", "-q")
+    assert (mild / "t2.tif").read_bytes() != (raw / "t2.tif").read_bytes()
+    assert (wild / "t2.tif").read_bytes() == (raw / "t2.tif").read_bytes()
+    good, bad = (json.loads((out / "log.jsonl").read_text().splitlines()[1]) for out in (mild, wild))
+    assert (good["decision"], bad["decision"]) == ("restored", "retake")
+    assert good["checked"]["blur_after_px"] < good["checked"]["blur_before_px"]
+    assert bad["reason"].startswith("check after restoring: ")
+    assert "t2.tif" in (wild / "retake.csv").read_text()
+
+
 def test_single_files_keep_their_names(program: Program, raw: Path, tmp_path: Path) -> None:
     program("restore", raw / "t2.tif", raw / "stacks" / "volume.mrc", "-o", tmp_path / "out", "--restorer", "unsharp")
     assert set(files(tmp_path / "out")) == {"t2.tif", "volume.mrc"}

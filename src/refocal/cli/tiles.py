@@ -33,7 +33,12 @@ def restore(
     gate: Gate = "sharpness",
     backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
     contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
-    carry: Annotated[str, typer.Option(help="copy, link (hard), symlink or skip the tiles that are not restored")] = "copy",
+    carry: Annotated[
+        str, typer.Option(help="copy, link (hard), symlink or skip the tiles that are not restored")
+    ] = "copy",
+    check: Annotated[
+        bool, typer.Option("--check", help="check each restored tile; what fails is to be retaken")
+    ] = False,
     shard: Annotated[str, typer.Option(help="I/N: do only each N-th file, from the I-th on (0 to N-1)")] = "0/1",
     overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
     report: Annotated[bool, typer.Option(help="write report.html")] = True,
@@ -60,6 +65,7 @@ def restore(
         gate=Part.parse(gate),
         contrast=_pair(contrast),
         carry=_choice("--carry", carry, ("copy", "link", "symlink", "skip")),
+        check=check,
     )
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
         summary = run_job(inputs, out, job, shard=_shard(shard), overwrite=overwrite, progress=progress)

@@ -35,6 +35,7 @@ def watch(
     contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
     carry: Annotated[str, typer.Option(help="symlink, link, copy or skip the tiles that are not restored")] = "symlink",
     restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="restore, or only grade and queue")] = True,
+    check: Annotated[bool, typer.Option(help="check each restored tile; what fails is to be retaken")] = True,
     order: Annotated[str, typer.Option(help="newest or oldest section first, where restoring lags")] = "newest",
     settle: Annotated[float, typer.Option(help="seconds a file must stay the same; 10 on network shares")] = 3.0,
     poll: Annotated[float, typer.Option(help="seconds from one look to the next")] = 0.3,
@@ -60,7 +61,7 @@ def watch(
 
     job = Job(
         model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
-        contrast=_pair(contrast), carry=_choice("--carry", carry, _CARRY),
+        contrast=_pair(contrast), carry=_choice("--carry", carry, _CARRY), check=check,
     )  # fmt: skip
     settings = Settings(
         layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),

@@ -57,7 +57,7 @@ class Watch:
     restorer
         Stands in for the job's own.
     check
-        Looks at each restored tile; see `refocal.engine.run`.
+        Stands in for the job's own, and looks at each restored tile; see `refocal.engine.run`.
     observers
         Are shown every event, in the order of the log, in a thread of their own; the alerts they return are logged.
     on_event
@@ -159,7 +159,8 @@ class Watch:
             while not self._ready.wait(0.1):
                 if self._stop.is_set():
                     return
-            loops.restore(self._shared, prepared.result().restorer if self.settings.restores else None, check)
+            made = prepared.result()
+            loops.restore(self._shared, made.restorer if self.settings.restores else None, check or made.check)
 
         self._go(restore)
         return prepared.result()
