@@ -33,7 +33,7 @@ def publish_run(
         net=recipe.net,
         options=recipe.net_options,
         reach=reach_of(trained.net),
-        channels=int(recipe.net_options.get("channels", 3)),
+        channels=int(getattr(trained.net, "inputs", recipe.net_options.get("channels", 3))),
         recipe=recipe.model_dump(mode="json"),
         recipe_sha256=recipe.sha256,
         data=dict(data),

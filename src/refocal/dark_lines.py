@@ -104,21 +104,21 @@ class Search:
         for earlier in known:
             free &= ~earlier.around(mask.shape)
         for _ in range(self.most - len(known)):
-            band = self._best(smooth, free, level, scale)
+            band = self._best(smooth, free, mask & ~free, level, scale)
             if band is None:
                 break
             found.append(band)
             free &= ~band.around(mask.shape)
         return found
 
-    def _best(self, smooth: Pixels, mask: Mask, level: float, scale: int) -> "_Band | None":
+    def _best(self, smooth: Pixels, mask: Mask, taken: Mask, level: float, scale: int) -> "_Band | None":
         least = self.length * min(mask.shape)
         ranked = sorted(((_score(mask, c, least), c) for c in _candidates(mask, least)), key=lambda pair: -pair[0])
         for score, (start, end) in ranked[:6]:
             if score <= 0:
                 break
             fitted = _fitted(mask, start, end)
-            run = None if fitted is None else _run(mask, *fitted, least)
+            run = None if fitted is None else _run(mask, taken, *fitted, least)
             band = None if run is None else _followed(smooth, mask, *run, level)
             if band is not None and self._accepts(band, least, scale, min(mask.shape)):
                 return band
@@ -229,11 +229,15 @@ def _score(mask: Mask, chord: tuple[Reals, Reals], least: float) -> float:
     return 0.0 if stop - start < least / 2 else float(on[start:stop].mean()) * (stop - start)
 
 
-def _run(mask: Mask, start: Reals, end: Reals, least: float) -> tuple[Reals, Reals] | None:
-    """Return the ends of the dark part of a chord."""
+def _run(mask: Mask, taken: Mask, start: Reals, end: Reals, least: float) -> tuple[Reals, Reals] | None:
+    """Return the ends of the dark part of a chord; it may cross bands that are taken, but not run along them."""
     on = _on_line(mask, start, end)
-    first, stop = _longest(on, 6 + len(on) // 20)
-    if stop - first < least:
+    first, stop = _longest(on | _on_line(taken, start, end), 6 + len(on) // 20)
+    places = np.flatnonzero(on[first:stop])
+    if len(places) < 0.6 * least:
+        return None
+    first, stop = first + int(places[0]), first + int(places[-1]) + 1
+    if stop - first < least or on[first:stop].mean() < 0.6:
         return None
     span = max(1, len(on) - 1)
     return start + (end - start) * first / span, start + (end - start) * (stop - 1) / span

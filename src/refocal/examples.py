@@ -145,10 +145,12 @@ def _example(
         gain = np.float32(1 - contrast_jitter * rng.random())
         lift = np.float32((1 - gain) * rng.random())
         sharp, truth = sharp * gain + lift, truth * gain + lift
-    seen = degradation(Example(Frames(sharp, drawn.frames.target, UNIT), truth), rng)
+    seen = degradation(Example(Frames(sharp, drawn.frames.target, UNIT), truth, drawn.hints), rng)
     if not np.isfinite(seen.frames.counts).all():
         raise UnsupportedError(f"the degradation made pixels that are not finite; hints: {sorted(seen.hints)}")
-    inner = slice(MARGIN, -MARGIN)
-    targets = {name: target[..., inner, inner] for name, target in drawn.hints.items()}
+    margin = (truth.shape[0] - tiles.patch) // 2
+    inner = slice(margin, margin + tiles.patch)
+    # Targets of their own, which the degradation may have changed: where a fold moved what.
+    targets = {name: seen.hints[name][..., inner, inner] for name in drawn.hints}
     frames = Frames(seen.frames.counts[:, inner, inner], drawn.frames.target)
     return Example(frames, truth[inner, inner], targets)

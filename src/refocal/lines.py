@@ -115,11 +115,17 @@ def unfolding(
     place = _stacked(y, x)
     for fold in folds:
         s, normal = distance(fold.points, *place)
-        d, shift = np.abs(s), fold.lost_px - fold.dark_px
-        outside = np.maximum(0.0, shift - fold.decay * (d - fold.lost_px))
-        within = _share(d, fold.lost_px) * shift if inside == "linear" else d
-        place -= np.sign(s) * np.where(d >= fold.lost_px, outside, within) * normal
+        place -= np.sign(s) * pulled_in(fold, np.abs(s), inside) * normal
     return place - _stacked(y, x)
+
+
+def pulled_in(fold: Fold, d: Reals, inside: Literal["linear", "centre"] = "linear") -> Reals:
+    """Return how far towards the line lies in the image what is at distance d from it in the flat section."""
+    shift = fold.lost_px - fold.dark_px
+    outside = np.maximum(0.0, shift - fold.decay * (d - fold.lost_px))
+    within = _share(d, fold.lost_px) * shift if inside == "linear" else d
+    amplitude: Reals = np.where(d >= fold.lost_px, outside, within)
+    return amplitude
 
 
 def lost(folds: Sequence[Fold], y: NDArray[Any], x: NDArray[Any]) -> Mask:

@@ -63,6 +63,9 @@ class Contrast:
 
 UNIT = Contrast()
 
+RECORDED, MOVED, INVENTED = 0, 1, 2
+"""Where a restored pixel comes from: as recorded, sampled from elsewhere in the section, made from neighbours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frames:
@@ -102,6 +105,8 @@ class Restored:
     trust: Pixels | None = None
     """(y, x) in [0, 1], only where something really estimates it."""
     contrast: Contrast = UNIT
+    origin: NDArray[np.uint8] | None = None
+    """(y, x): `RECORDED`, `MOVED` or `INVENTED` for each pixel, where the restorer can tell."""
 
 
 @dataclass(frozen=True, slots=True)

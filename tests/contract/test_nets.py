@@ -24,10 +24,16 @@ SMALL = {
     "deblurgan_v2": {"backbone": "mobilenet_v2", "window": 128},
     "contour": {"width": 4, "levels": 2},
     "dcan": {"width": 2},
+    "sepconv": {"width": 8, "levels": 2, "taps": 5},
+    "unfold": {"width": 4, "levels": 2},
+    "fuse": {"width": 8},
+    "pconv": {"width": 4, "levels": 2},
     "affinity": {"width": 4, "levels": 2},
 }
 NETS = families.names("nets")
-OUTPUTS = {"contour": 2, "dcan": 2, "affinity": 3}
+INPUTS = {"sepconv": 2, "unfold": 2, "fuse": 2, "pconv": 2}
+"""Images that a net looks at, where it is not one."""
+OUTPUTS = {"contour": 2, "dcan": 2, "affinity": 3, "unfold": 2}
 """Channels of the answer, where it is no image."""
 
 
@@ -74,6 +80,16 @@ def meta(kind: str, **options: object) -> nn.Module:
         ("edsr", {}, 38_369_283),
         ("edsr", {"width": 64, "blocks": 16, "residual_scale": 1.0}, 1_222_147),
         ("rdn", {}, 21_975_683),
+        ("sepconv", {}, 21_602_256),
+        ("sepconv", {"channels": 1}, 21_600_520),
+        ("sepconv", {"channels": 1, "width": 8, "levels": 4, "taps": 25}, 379_216),
+        ("unfold", {}, 19_646_690),
+        ("unfold", {"channels": 1}, 19_645_538),
+        ("unfold", {"channels": 1, "width": 8}, 1_232_474),
+        ("fuse", {}, 1_692_961),
+        ("fuse", {"channels": 1, "width": 16}, 424_273),
+        ("pconv", {}, 25_772_298),
+        ("pconv", {"width": 8, "levels": 5}, 182_378),
         ("contour", {}, 7_852_002),
         ("dcan", {}, 41_462_476),
         ("dcan", {"width": 32}, 10_369_388),
@@ -118,14 +134,14 @@ class TestEveryNet:
         net = small(kind)
         m = net.reach.multiple
         for height, width in ((2, 3), (8, 5), (13, 16)):
-            shape = net(torch.rand(1, 1, height * m, width * m)).shape
+            shape = net(torch.rand(1, INPUTS.get(kind, 1), height * m, width * m)).shape
             assert shape[:2] == (1, OUTPUTS.get(kind, 1))
             assert shape[-2:] == (height * m, width * m)
 
     def test_batch_equals_singles(self, kind: str) -> None:
         net = small(kind)
         m = net.reach.multiple
-        images = torch.rand(3, 1, -(-24 // m) * m, -(-32 // m) * m)
+        images = torch.rand(3, INPUTS.get(kind, 1), -(-24 // m) * m, -(-32 // m) * m)
         with torch.no_grad():
             together, alone = net(images), torch.cat([net(i[None]) for i in images])
         assert torch.allclose(together, alone, atol=1e-5)
@@ -137,7 +153,7 @@ class TestEveryNet:
             pytest.skip("mixes the whole window; see the next test")
         halo = net.reach.halo
         edge = -(-2 * (halo + 8) // net.reach.multiple) * net.reach.multiple
-        image = torch.rand(1, 1, edge, edge, requires_grad=True)
+        image = torch.rand(1, INPUTS.get(kind, 1), edge, edge, requires_grad=True)
         output = net.finish(image, torch.rand(1, 8, 8)) if net.reach.context else net(image)
         y = x = edge // 2
         output[0, 0, ..., y, x].sum().backward()
@@ -159,12 +175,14 @@ class TestEveryNet:
     def test_exported_graph_gives_the_same(self, kind: str, tmp_path: Path) -> None:
         # Exporting takes the longer the more layers there are, not the wider they are.
         net = weights.round_to(small(kind, **({"blocks": 0} if kind == "srn" else {})))
-        about = header.ModelHeader(name=kind, net=kind, options={}, reach=export.reach_of(net))
+        about = header.ModelHeader(
+            name=kind, net=kind, options={}, reach=export.reach_of(net), channels=INPUTS.get(kind, 1)
+        )
         export.export_onnx(net, about, tmp_path / "net.onnx")
         session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
         m, window = net.reach.multiple, net.reach.window
         edges = (window, window) if window else (-(-40 // m) * m, -(-72 // m) * m)
-        image = torch.rand(1, 1, *edges)
+        image = torch.rand(1, INPUTS.get(kind, 1), *edges)
         inputs = {"image": image.numpy()}
         if net.reach.context:
             inputs["share"] = np.full((1, 1, *(n // m for n in edges)), m * m / image.numel(), np.float32)
@@ -179,7 +197,7 @@ class TestEveryNet:
         about = header.ModelHeader(name=kind, net=kind, options=options, reach=export.reach_of(net))
         weights.save(net, about, tmp_path / "net.safetensors")
         again = weights.load(tmp_path / "net.safetensors")
-        image = torch.rand(1, 1, 64, 64)
+        image = torch.rand(1, INPUTS.get(kind, 1), 64, 64)
         with torch.no_grad():
             assert torch.equal(again(image), net(image))
         assert again.reach == net.reach == header.read(tmp_path / "net.safetensors").reach.value
@@ -187,7 +205,7 @@ class TestEveryNet:
     def test_every_parameter_learns(self, kind: str) -> None:
         net = small(kind)
         edge = max(32, 2 * net.reach.multiple)
-        net(torch.rand(1, 1, edge, edge)).square().mean().backward()
+        net(torch.rand(1, INPUTS.get(kind, 1), edge, edge)).square().mean().backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 

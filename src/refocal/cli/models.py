@@ -82,6 +82,10 @@ def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: li
     if labels:
         stacks = read_labelled([str(path) for path in data], labels)
         return LabelledTiles(stacks, recipe.scales, recipe.patch, recipe.sections)
+    if recipe.sections > 1:
+        from refocal.triplets import Triplets
+
+        return Triplets(data, recipe.scales, recipe.patch, recipe.sections)
     tiles = SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
     return WithUnlabelled(tiles, unlabelled) if unlabelled else tiles
 
@@ -91,6 +95,8 @@ def _validator(recipe: "Recipe", valid: list[str], labels: list[str]) -> "Valida
         from refocal.segmentation import held_out
 
         return held_out(recipe.net, valid, labels)
+    if recipe.sections > 1:
+        raise BadOptionError("--valid scores single tiles; check models for folds with benchmarks/folds.py")
     truths = list(read_truths(valid, crop=256, limit=8))
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
 

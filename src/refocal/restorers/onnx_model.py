@@ -53,11 +53,11 @@ class ONNXModel:
             result: Pixels = session.run([output], inputs, only)[0]
             return result
 
-        self._graph = _whole.Named(run, self.header, context)
+        self.graph = _whole.Named(run, self.header, context)
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
-        return _whole.restore(batch, self._graph, self.reach, self._tiling)
+        return _whole.restore(batch, self.graph, self.reach, self._tiling)
 
 
 def _session(onnx: bytes, threads: int | None) -> onnxruntime.InferenceSession:

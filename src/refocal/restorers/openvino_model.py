@@ -60,11 +60,11 @@ class OpenVINOModel:
             result: Pixels = np.asarray(compiled(inputs)[output])
             return result
 
-        self._graph = _whole.Named(run, self.header, context)
+        self.graph = _whole.Named(run, self.header, context)
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
-        return _whole.restore(batch, self._graph, self.reach, self._tiling)
+        return _whole.restore(batch, self.graph, self.reach, self._tiling)
 
 
 def _compile(onnx: bytes, precision: Precision, threads: int | None) -> openvino.CompiledModel:

@@ -51,16 +51,16 @@ class TorchModel:
         half = precision == "bf16" or (precision == "auto" and place.type == "cuda")
         if isinstance(model, nn.Module):
             self.reach: Reach = cast("Reach", model.reach)
-            self._graph = _Graph(model, 1, place, half)
+            self.graph = _Graph(model, 1, place, half)
             return
         path = header.find(model)
         self.header = header.read(path)
         self.reach = self.header.reach.value
-        self._graph = _Graph(weights.load(path), self.header.channels, place, half)
+        self.graph = _Graph(weights.load(path), self.header.channels, place, half)
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
-        return _whole.restore(batch, self._graph, self.reach, self._tiling)
+        return _whole.restore(batch, self.graph, self.reach, self._tiling)
 
 
 class _Graph:

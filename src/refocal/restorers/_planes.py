@@ -1,0 +1,31 @@
+"""Several aligned planes through a net of one or more answers, tile by tile, only where they are wanted."""
+
+from typing import Any
+
+import numpy as np
+
+from refocal.blocks import plan
+from refocal.lines import Mask
+from refocal.values import Pixels, Reach
+
+CORE_PX = 384
+
+
+def through(net: Any, reach: Reach, planes: Pixels, wanted: Mask, outputs: int) -> Pixels:
+    """Return (output, y, x) of a net for (plane, y, x) pixels; zeros in tiles without a wanted pixel.
+
+    `net` is a `_whole.Graph`. Tiles are read with the net's halo, mirrored up to its multiple at the far sides.
+    """
+    shape = planes.shape[1:]
+    size = -(-CORE_PX // reach.multiple) * reach.multiple
+    halo = -(-reach.halo // reach.multiple) * reach.multiple
+    answer = np.zeros((outputs, *shape), np.float32)
+    for block in plan(shape, (size, size), (halo, halo)):
+        if not wanted[block.write.slices].any():
+            continue
+        tile = planes[(slice(None), *block.read.slices)]
+        pad = [(0, -n % reach.multiple) for n in tile.shape[1:]]
+        tile = np.pad(tile, [(0, 0), *pad], mode="reflect" if min(tile.shape[1:]) > max(p for _, p in pad) else "edge")
+        got = net.whole(np.ascontiguousarray(tile[None], np.float32))[0]
+        answer[(slice(None), *block.write.slices)] = got[(slice(None), *block.write.inside(block.read))]
+    return answer

@@ -1,0 +1,107 @@
+"""Objectives for folds fall on folded triplets, and triplets carry what they need."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+from refocal import export, families, header, weights
+from refocal.errors import BadOptionError
+from refocal.examples import draw_examples
+from refocal.formats import create_image
+from refocal.objectives._batch import Batch
+from refocal.objectives._warp import warp
+from refocal.triplets import Triplets
+from refocal.values import ImageInfo
+
+NETS = {
+    "l1": ("sepconv", {"channels": 1, "width": 4, "levels": 2, "taps": 5}),
+    "flow": ("unfold", {"channels": 1, "width": 4, "levels": 2}),
+    "fusion": ("fuse", {"channels": 1, "width": 4}),
+    "inpainting": ("pconv", {"width": 4, "levels": 3}),
+}
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Triplets:
+    rng = np.random.default_rng(0)
+    pages = ndimage.gaussian_filter(rng.standard_normal((5, 250, 250)), (0.7, 3, 3))
+    pages = (255 * (pages - pages.min()) / np.ptp(pages)).astype(np.uint8)
+    folder = tmp_path_factory.mktemp("stacks")
+    create_image(folder / "a.tif", list(pages), like=ImageInfo(pages.shape, pages.dtype, 4.0))
+    create_image(folder / "single.tif", [pages[0]], like=ImageInfo((1, 250, 250), pages.dtype, 4.0))
+    return Triplets([folder], [1], 64)
+
+
+@pytest.fixture(scope="module")
+def batch(tiles: Triplets) -> Batch:
+    fold = families.make("degradations", "fold", dark_px=[5.0, 9.0], lost_px=[10.0, 24.0], decay=0.1)
+    drawn = draw_examples(tiles, fold, 3, [0])
+    frames, truth = (
+        torch.from_numpy(np.stack(a)) for a in zip(*((e.frames.counts, e.truth[None]) for e in drawn), strict=True)
+    )
+    hints = {n: torch.from_numpy(np.stack([e.hints[n] for e in drawn])) for n in ("flow", "lost", "dark")}
+    return Batch(frames, truth, hints)
+
+
+def make(kind: str, **options: object) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    net, arguments = NETS[kind]
+    options = {"frames": [0, 2]} if kind == "l1" else options
+    return families.make("nets", net, **arguments), families.make("objectives", kind, **options)
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_every_objective_falls_on_a_toy(kind: str, batch: Batch) -> None:
+    net, objective = make(kind)
+    if kind == "l1":  # neighbours that lie two pixels aside, which a kernel can put right
+        batch = Batch(batch.truth.roll(2, 3).repeat(1, 3, 1, 1), batch.truth, batch.hints)
+    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+    losses = []
+    for _ in range(60 if kind == "l1" else 25):
+        optimiser.zero_grad()
+        loss = sum(objective(net.train(), batch).values())
+        loss.backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert np.isfinite(losses).all()
+    assert min(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_triplets_carry_the_flow_that_unfolds_them(batch: Batch) -> None:
+    assert batch.frames.shape == (3, 3, 64, 64)
+    assert batch.hints["flow"].shape == (3, 2, 64, 64)
+    again = warp(batch.frames[:, 1:2], batch.hints["flow"])
+    # Towards the border the flow may point beyond the crop.
+    kept = ~batch.hints["lost"][:, None]
+    kept[..., :25, :] = kept[..., -25:, :] = kept[..., :, :25] = kept[..., :, -25:] = False
+    assert (again - batch.truth).abs()[kept].median() < 0.02
+
+
+def test_trained_nets_look_on(tmp_path: Path, batch: Batch) -> None:
+    paths = {}
+    for kind, name in (("l1", "interpolation"), ("flow", "unfolding")):
+        net, arguments = NETS[kind]
+        trained = families.make("nets", net, **arguments)
+        about = header.ModelHeader(name=name, net=net, options=arguments, reach=export.reach_of(trained), channels=2)
+        weights.save(trained, about, tmp_path / f"{name}.safetensors")
+        paths[name] = str(tmp_path / f"{name}.safetensors")
+    net, objective = make("fusion", **paths)
+    assert not list(objective.parameters())
+    assert not objective.state_dict()
+    assert torch.isfinite(objective(net, batch)["fusion"])
+    net, objective = make("flow", interpolation=paths["interpolation"])
+    assert torch.isfinite(objective(net, batch)["flow"])
+
+
+def test_stacks_that_are_too_small_are_refused(tmp_path: Path) -> None:
+    page = np.zeros((40, 40), np.uint8)
+    create_image(tmp_path / "a.tif", [page, page, page], like=ImageInfo((3, 40, 40), page.dtype))
+    with pytest.raises(BadOptionError, match="at least 3 pages of 216x216"):
+        Triplets([tmp_path], [1], 64)
+    with pytest.raises(BadOptionError, match="odd"):
+        Triplets([tmp_path], [1], 64, 2)
