@@ -133,27 +133,14 @@ def watch(
         if call := calls.get(event["event"]):
             call(event)
 
-    named = Part.parse(restorer) if isinstance(restorer, str) else None
     job = Job(
-        model=model,
-        backend=backend,
-        restorer=named,
-        gate=Part.parse(gate),
-        contrast=contrast,
-        carry=carry,
-        check=check is True,
-    )
-    made = None if isinstance(restorer, str) else restorer
+        model=model, backend=backend, gate=Part.parse(gate), contrast=contrast, carry=carry, check=check is True,
+        restorer=Part.parse(restorer) if isinstance(restorer, str) else None,
+    )  # fmt: skip
     return Watch(
-        folder,
-        out,
-        job,
-        settings or Settings(),
-        restorer=made,
-        check=None if isinstance(check, bool) else check,
-        observers=[Blame().add],
-        on_event=tell,
-    )
+        folder, out, job, settings or Settings(), restorer=None if isinstance(restorer, str) else restorer,
+        check=None if isinstance(check, bool) else check, observers=[Blame().add], on_event=tell,
+    )  # fmt: skip
 
 
 def _given(contrast: tuple[float, float]) -> Contrast:

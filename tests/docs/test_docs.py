@@ -103,7 +103,8 @@ def test_every_page_is_in_the_index():
 
 
 @pytest.mark.parametrize("line", list(shell_lines()))
-def test_command_lines_are_understood(line, commands):
+def test_command_lines_are_understood(line, commands, calibration, monkeypatch):
+    monkeypatch.chdir(calibration.parent)
     words = list(takewhile_words(shlex.split(line, comments=True)))
     context = commands[words[1]].make_context(words[1], words[2:])
     given = context.params

@@ -12,7 +12,7 @@ import typer
 
 from refocal.errors import TileError, UsageError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "load", "main"]
 
 app = typer.Typer(
     name="refocal",
@@ -26,9 +26,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; every error is one line."""
-    found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    for commands in sorted(found, key=lambda name: (name != "tiles", name)):  # restoring comes first in the help
-        importlib.import_module(f"refocal.cli.{commands}")
+    load()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
@@ -46,6 +44,13 @@ def main() -> None:
     if code == _INTERRUPTED:
         _say("interrupted; run the same command again to go on", _INTERRUPTED)
     sys.exit(code)
+
+
+def load() -> None:
+    """Import the modules of this package, which register their commands; restoring comes first in the help."""
+    found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
+    for commands in sorted(found, key=lambda name: (name != "tiles", name)):
+        importlib.import_module(f"refocal.cli.{commands}")
 
 
 def _say(error: object, code: int) -> NoReturn:

@@ -61,7 +61,7 @@ def calibrate(
 
         refocal calibrate good_tiles -o calibration.json
 
-        refocal calibrate wafer --sharpest 0.1 --expect-from out/log.jsonl --budget 0.02
+        refocal calibrate wafer --sharpest 0.1 --expect-from out/log.jsonl
     """
     from refocal.calibrate import write
     from refocal.calibrate.costs import Prices

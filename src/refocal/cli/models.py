@@ -143,7 +143,7 @@ def evaluate_command(
 
         refocal evaluate sharp --degradation defocus:sigma_px=2 -r oracle_wiener
 
-        refocal evaluate raw.tif#125:250 --segment contour_watershed --labels ids.tif
+        refocal evaluate raw.tif --segment contour_watershed --labels ids.tif
     """
     makers = {} if segment else {"nothing": _maker("identity")}
     for text in restorer or ["gran-em"]:
