@@ -19,6 +19,7 @@ from refocal.engine import Check, Summary, run
 from refocal.errors import BadOptionError, UsageError
 from refocal.log import LOG as LOG
 from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
+from refocal.sections import OriginSink, Sections
 from refocal.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.values import Contrast, Gate, Restorer
 
@@ -73,6 +74,8 @@ class Job(BaseModel):
     contrast: tuple[float, float] | None = None
     """Counts that mean 0 and 1 for tiles that are not uint8; None estimates one for the whole run."""
     carry: Carry = "copy"
+    neighbours: int = Field(0, ge=0, le=8)
+    """Sections on each side that a restorer sees beside the section itself."""
     check: bool = False
     """Check each restored tile (`refocal.checking`); what fails is left as it was and is to be taken again."""
     batch: int = Field(1, ge=1, le=64)
@@ -153,9 +156,9 @@ def run_job(
         digest = log.start(resolved, inputs=named, shard=list(shard), tiles=len(source))
         sink = TileSink(out, source, carry=job.carry, done=done(out / LOG, digest), job_sha256=digest)
         summary = run(
-            source,
+            Sections(source, job.neighbours) if job.neighbours else source,
             prepared.restorer,
-            sink,
+            OriginSink(sink, out) if job.neighbours else sink,
             gate=prepared.gate,
             check=prepared.check,
             log=log,

@@ -49,6 +49,8 @@ class Fold:
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             return Grade("unreadable", "has counts that are NaN or infinite")
         if image.min() == image.max():
+            if len(frames.counts) > 1:
+                return Grade("restore", "blank: a missing section, to be made from its neighbours")
             return Grade("no_content", "constant: nothing to see")
         found = Search(self.darkness, self.half_px, self.length)(frames.contrast.unit(image))
         found = [line for line in found if line.confidence >= self.confidence]

@@ -177,14 +177,15 @@ def _overview(pixels: Pixels, grey: Contrast) -> str:
     if scale < 1:
         size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return _url("jpeg", ".jpg", _bytes(pixels, grey), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return data_url("jpeg", ".jpg", _bytes(pixels, grey), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
 
 
 def _png(image: Counts) -> str:
-    return _url("png", ".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    return data_url("png", ".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 6])
 
 
-def _url(kind: str, extension: str, image: Counts, options: list[int]) -> str:
+def data_url(kind: str, extension: str, image: Counts, options: list[int]) -> str:
+    """Return an encoded picture that a page can hold."""
     return f"data:image/{kind};base64,{base64.b64encode(cv2.imencode(extension, image, options)[1].tobytes()).decode()}"
 
 

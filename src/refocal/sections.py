@@ -1,0 +1,93 @@
+"""Sections in a row: each block is read with its neighbours, and where its pixels come from is written beside it.
+
+The order is that of the tiles: pages of a stack, files of a folder in natural order. Sections of another size and
+sections that cannot be read are neighbours that are missing, not errors; the section itself must be whole.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refocal.blocks import Block
+from refocal.errors import TileError, WriteError
+from refocal.formats import create_image
+from refocal.log import split_key
+from refocal.tiles import TileSink, TileSource
+from refocal.values import Counts, Frames, Grade, ImageInfo, Restored
+
+ORIGIN = "origin"
+"""Folder of the images that tell where pixels come from: 0 as recorded, 127 moved, 255 invented."""
+_SHOWN = np.array([0, 127, 255], np.uint8)
+
+
+class Sections:
+    """A `TileSource` whose frames are a section and up to `around` sections on each side of it."""
+
+    def __init__(self, tiles: TileSource, around: int = 2) -> None:
+        self.tiles, self.around = tiles, around
+        self._blocks: list[Block] = []
+        self._places: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield the blocks of the tiles, in order."""
+        self._blocks = list(self.tiles)
+        self._places = {block.key: number for number, block in enumerate(self._blocks)}
+        yield from self._blocks
+
+    def read(self, block: Block, /) -> Frames:
+        """Read a section with its neighbours; `valid` is False all over for those that are missing."""
+        own = self.tiles.read(block)
+        place = self._places[block.key]
+        first, stop = max(0, place - self.around), min(len(self._blocks), place + self.around + 1)
+        planes = [own.image if n == place else self._beside(n, own) for n in range(first, stop)]
+        counts = np.stack([own.image * 0 if plane is None else plane for plane in planes])
+        valid = np.zeros(counts.shape, np.bool_)
+        valid[[n for n, plane in enumerate(planes) if plane is not None]] = True
+        return Frames(counts, place - first, own.contrast, valid, own.pixel_nm)
+
+    def _beside(self, number: int, own: Frames) -> Counts | None:
+        try:
+            frames = self.tiles.read(self._blocks[number])
+        except TileError:
+            return None
+        image = frames.image
+        return image if image.shape == own.image.shape and image.dtype == own.image.dtype else None
+
+
+class OriginSink:
+    """A `TileSink` that also writes `origin/NAME.png` for each section that was restored."""
+
+    def __init__(self, tiles: TileSink, out: Path) -> None:
+        self._tiles, self._folder = tiles, out / ORIGIN
+
+    def has(self, block: Block, /) -> bool:
+        """Say whether the section is done."""
+        return self._tiles.has(block)
+
+    def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
+        """Write a section and where its pixels come from; adds the shares `moved` and `invented` to the event."""
+        facts = self._tiles.write(block, restored)
+        if restored.origin is None:
+            return facts
+        path = self._folder / page_name(block.key)
+        shown = _SHOWN[restored.origin]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+        create_image(path, [shown], like=ImageInfo((1, *shown.shape), shown.dtype))
+        moved, invented = (round(float((restored.origin == kind).mean()), 6) for kind in (1, 2))
+        return {**facts, "moved": moved, "invented": invented}
+
+    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any]:
+        """Copy a section without a fold; only the section itself, not its neighbours."""
+        return self._tiles.carry(block, frames, grade)
+
+
+def page_name(key: str) -> str:
+    """Return the name of the picture that belongs to a block: "a/stack.tif#3" gives "a/stack_0003.png"."""
+    name, page = split_key(key)
+    stem = Path(name).with_suffix("").as_posix()
+    return f"{stem}_{page:04d}.png" if key != name else f"{stem}.png"
