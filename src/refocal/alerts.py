@@ -6,6 +6,7 @@ told with the next failure. No value of an alert is ever part of a command line 
 
 import json
 import os
+import shlex
 import subprocess
 import threading
 import time
@@ -125,6 +126,22 @@ class WebHook:
             if attempt + 1 < self._tries:
                 self._sleep(2.0**attempt)
         raise OSError(failure)
+
+
+def channel(target: str) -> Channel:
+    """Return a web-hook for an `http://` or `https://` address, else a command, split as a shell would split it.
+
+    Raises
+    ------
+    BadOptionError
+        If the target is empty, its quotes do not match, or the address has no host.
+    """
+    if urllib.parse.urlsplit(target).scheme in ("http", "https"):
+        return WebHook(target)
+    try:
+        return Command(shlex.split(target))
+    except ValueError as error:
+        raise BadOptionError(f"{target!r} is no command: {error}") from error
 
 
 class Messenger:

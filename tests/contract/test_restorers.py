@@ -107,7 +107,8 @@ def test_the_runtimes_agree_with_torch(net: str, backend: str, models: dict[str,
     for shape in ((1, 1), (31, 46), (64, 50)):
         given = frames(shape, "float32")
         (expected,), (got,) = torch_([given]), there([given])
-        assert np.abs(expected.counts - got.counts).max() < 1e-4
+        # Where norms divide by the spread of nearly flat features, rounding is magnified: 2e-4 is a twentieth grey level.
+        assert np.abs(expected.counts - got.counts).max() < 2e-4
 
 
 @pytest.mark.parametrize("net", NETS)

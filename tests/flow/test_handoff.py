@@ -79,8 +79,7 @@ def test_feabas_stitches_what_is_handed_over(montage: Path, tmp_path: Path, insi
     assert len(found["pairs"]) >= 4
     assert found["residue"] < 1
     true = {
-        f"{i // 2 + 1:06d}/{i % 2 + 1:03d}": np.add(off, (STEP * (i % 2), STEP * (i // 2)))
-        for i, off in enumerate(OFF)
+        f"{i // 2 + 1:06d}/{i % 2 + 1:03d}": np.add(off, (STEP * (i % 2), STEP * (i // 2))) for i, off in enumerate(OFF)
     }
     for pair in found["pairs"]:
         first, second = (true[f"{name.split('/')[0]}/{name.split('_')[2]}"] for name in pair["tiles"])

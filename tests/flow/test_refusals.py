@@ -64,7 +64,7 @@ CASES = {
     RESTORE + "--shard 2/2 --restorer unsharp": "no shard 2",
     RESTORE + "--shard 1/0 --restorer unsharp": "no shard 1 of 0",
     RESTORE + "--shard 1": "I/N",
-    RESTORE + "--carry move": "copy or skip",
+    RESTORE + "--carry move": "copy or link or symlink or skip",
     "grade raw --gate blur": "no gate named 'blur'",
     "degrade raw -o out --degradation defocus:sigma=2": "no option 'sigma'",
     "degrade raw -o out --degradation fog": "no degradation named 'fog'",

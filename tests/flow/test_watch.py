@@ -537,7 +537,7 @@ def test_the_command_runs_until_it_is_told(program: Program, tmp_path: Path) -> 
     for i, sigma_px in enumerate((SHARP, SOFT)):
         save(raw / f"{i}.tif", [texture(sigma_px, i)])
     save(raw / "2.png", [texture(HOPELESS, 3, (128, 128))])
-    said = program("watch", raw, "-o", out, "--restorer", "unsharp", "--stop-when-idle", "1", "--json")
+    said = program("watch", raw, "-o", out, "--restorer", "unsharp", "--no-check", "--stop-when-idle", "1", "--json")
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert {e["key"]: e["decision"] for e in lines if e["event"] == "tile"} == {
         "0.tif": "kept", "1.tif": "restored", "2.png": "retake"
@@ -551,16 +551,16 @@ def test_the_command_runs_until_it_is_told(program: Program, tmp_path: Path) -> 
 
 
 def test_alerts_reach_a_command(tmp_path: Path, start: Start) -> None:
-    from refocal.live.calls import Caller
-
-    complaints: list[str] = []
-    call = Caller(f"sh -c 'cat > {tmp_path}/alert; echo \"$0\" > {tmp_path}/line'", complaints.append)
-    call({"event": "alert", "message": "the share; $(is) gone", "kind": "share_gone"})
-    until(lambda: (tmp_path / "line").exists() and (tmp_path / "line").read_text())
-    assert (tmp_path / "line").read_text() == "the share; $(is) gone\n"
-    assert json.loads((tmp_path / "alert").read_text())["kind"] == "share_gone"
-    Caller("false", complaints.append)({"event": "alert", "message": "x"})
-    until(lambda: complaints)
+    raw, told = tmp_path / "raw", tmp_path / "told"
+    raw.mkdir(exist_ok=True)
+    options = ("--restorer", "unsharp", "--poll", "0.1", "--on-alert", f"sh -c 'cat >> {told}'")
+    running = subprocess.Popen([PROGRAM, "watch", raw, "-o", tmp_path / "out", *options], stderr=subprocess.PIPE)
+    until(lambda: events(tmp_path / "out", "job"))
+    raw.rename(tmp_path / "away")
+    until(lambda: told.exists() and told.read_text().endswith("\n"))
+    running.send_signal(2)
+    running.communicate()
+    assert json.loads(told.read_text().splitlines()[0])["kind"] == "share_gone"
 
 
 @pytest.mark.parametrize("carry", ["copy", "link", "symlink", "skip"])

@@ -53,11 +53,11 @@ def watch(
 
         refocal watch /data/wafer_03 -o /fast/wafer_03
 
-        refocal watch wafer -o out --settle 10 --on-alert 'notify-send refocal'
+        refocal watch wafer -o out --settle 10 --on-alert ./page_me
     """
+    from refocal.alerts import Messenger, channel
     from refocal.blame import Blame
     from refocal.live import Settings, Watch
-    from refocal.live.calls import Caller
 
     job = Job(
         model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
@@ -67,15 +67,17 @@ def watch(
         layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),
         restores=restoring, reserve_bytes=int(reserve * 1e6), idle_seconds=stop_when_idle,
     )  # fmt: skip
-    call = Caller(on_alert, lambda line: typer.echo(f"refocal: alert: {line}", err=True)) if on_alert else None
-    with _status(quiet=quiet) as show:
+    with (
+        _status(quiet=quiet) as show,
+        Messenger([channel(on_alert)] if on_alert else [], failed=lambda line: show.say(line)) as messenger,
+    ):
 
         def tell(event: "Event") -> None:
             if as_json:
                 print_json(event)
             show.event(event)
-            if call and event["event"] == "alert":
-                call(event)
+            if event["event"] == "alert":
+                messenger.send(event)
 
         _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
     if not quiet:
@@ -107,14 +109,14 @@ class _Status:
     """One line on a terminal, and a line for each alert."""
 
     def __init__(self, update: "Callable[[str], None]", say: "Callable[[str], None]") -> None:
-        self._update, self._say = update, say
+        self._update, self.say = update, say
         self._beat: Event = {}
 
     def event(self, event: "Event") -> None:
         if event["event"] == "beat":
             self._beat = event
         elif event["event"] == "alert":
-            self._say(_plain(f"{event['severity']}: {event['message']}"))
+            self.say(_plain(f"{event['severity']}: {event['message']}"))
 
     def draw(self, running: "Watch") -> None:
         state = running.state()

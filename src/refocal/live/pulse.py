@@ -1,9 +1,11 @@
 """The `beat` of a watch: how far it is, how far behind, and what it uses."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from refocal.live.backlog import Backlog
 from refocal.live.scanning import Scanner
@@ -55,10 +57,18 @@ class Pulse:
             "tiles_per_s": round(self._tiles / seconds, 3),
             "bytes_per_s": round(self._bytes / seconds),
             "free_bytes": self._room.free(),
+            "share_free_bytes": _free(self._scanner.root),
             "rss_bytes": resident_bytes(),
         }
         self._last, self._tiles, self._bytes = now, 0, 0
         return event
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def resident_bytes() -> int | None:
