@@ -19,7 +19,13 @@ FAMILIES = frozenset(
 )
 
 # Which extra brings a package that parts import plainly.
-_EXTRAS = {"torch": "train", "safetensors": "train", "lightning_fabric": "train", "onnx": "train", "spandrel": "spandrel"}
+_EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "lightning_fabric": "train",
+    "onnx": "train",
+    "spandrel": "spandrel",
+}
 _EXTRAS |= {"skimage": "segment", "waterz": "segment"}
 
 

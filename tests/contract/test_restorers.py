@@ -107,7 +107,7 @@ def test_the_runtimes_agree_with_torch(net: str, backend: str, models: dict[str,
     for shape in ((1, 1), (31, 46), (64, 50)):
         given = frames(shape, "float32")
         (expected,), (got,) = torch_([given]), there([given])
-        # Where norms divide by the spread of nearly flat features, rounding is magnified: 2e-4 is a twentieth grey level.
+        # Norms that divide by a small spread magnify rounding; 2e-4 is a twentieth of a grey level.
         assert np.abs(expected.counts - got.counts).max() < 2e-4
 
 

@@ -1,12 +1,14 @@
 """Folded sections restored from their neighbours; what is not touched keeps its counts to the bit."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
-from refocal import families, lines
+from refocal import export, families, header, lines, weights
 from refocal.errors import UnsupportedError, UsageError
 from refocal.restorers.fold import METHODS
 from refocal.values import INVENTED, MOVED, RECORDED, Contrast, Example, Frames
@@ -140,3 +142,25 @@ def test_a_black_border_is_no_fold(where: tuple[slice, slice]) -> None:
 def test_bad_options_are_refused(wrong: dict) -> None:
     with pytest.raises(UsageError, match=r"method|around_px|no-such-model"):
         families.make("restorers", "fold", **wrong)
+
+
+def test_trained_nets_take_their_parts(tmp_path: Path) -> None:
+    kinds = {
+        "interpolation": ("sepconv", {"channels": 1, "width": 4, "levels": 2, "taps": 5}),
+        "unfolding": ("unfold", {"channels": 1, "width": 4, "levels": 2}),
+        "fusion": ("fuse", {"channels": 1, "width": 4, "image_residual": True}),
+        "inpaint": ("pconv", {"width": 4, "levels": 3}),
+    }
+    models = {}
+    for role, (kind, options) in kinds.items():
+        torch.manual_seed(0)
+        net = families.make("nets", kind, **options).eval()
+        about = header.ModelHeader(name=role, net=kind, options=options, reach=export.reach_of(net), channels=2)
+        weights.save(net, about, tmp_path / f"{role}.safetensors")
+        models[role] = str(tmp_path / f"{role}.safetensors")
+    frames = as_counts(folded().frames.counts)
+    for method in ("full", "inpainting", "interpolation"):
+        got = restore(frames, runtime="torch_model", method=method, around_px=80, **models)
+        assert np.array_equal(got.counts[got.origin == RECORDED], frames.image[got.origin == RECORDED])
+        assert (got.origin[folded().hints["dark"]] > 0).mean() > 0.9
+        assert not np.array_equal(got.counts, restore(frames, method=method, around_px=80).counts)
