@@ -8,7 +8,7 @@ from refocal.blocks import plan
 from refocal.lines import Mask
 from refocal.values import Pixels, Reach
 
-CORE_PX = 384
+CORE_PX = 768
 
 
 def through(net: Any, reach: Reach, planes: Pixels, wanted: Mask, outputs: int) -> Pixels:

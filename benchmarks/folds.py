@@ -1,0 +1,228 @@
+"""Folds measured: geometry, detection, restoration, time.
+
+    python benchmarks/folds.py geometry [--lines 1000]      fold then unfold on random lines
+    python benchmarks/folds.py detect                       synthetic folds, clean sections, the real fold
+    python benchmarks/folds.py restore [--models FOLDER]    the tables: methods and ablations, PSNR, SSIM
+    python benchmarks/folds.py real [--models FOLDER]       the real fold: likeness to its neighbour near and far
+    python benchmarks/folds.py time [--models FOLDER]       2048x2048 with one fold: seconds, peak memory
+    python benchmarks/folds.py prepare OUT                  training stacks: CREMI triplets, FlyEM planes
+
+`--models` holds fold-interpolate, fold-unfold, fold-fuse and fold-inpaint .safetensors; without it the classical
+stand-ins are measured. Data are $REFOCAL_DATA or ../shared/data. Every table goes to standard output as Markdown.
+"""
+
+import argparse
+import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+from scipy import ndimage
+
+from refocal import families, lines
+from refocal.dark_lines import Search
+from refocal.lines import Fold
+from refocal.values import UNIT, Contrast, Example, Frames
+
+DATA = Path(os.environ.get("REFOCAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+EIGHT_BIT = Contrast.of(np.uint8)
+PARTS = {"interpolation": "interpolate", "unfolding": "unfold", "fusion": "fuse", "inpaint": "inpaint"}
+
+
+def geometry(count: int) -> None:
+    """Compose fold and unfold fields on random lines of a 400x400 picture: generic, vertical and horizontal."""
+    rng, side = np.random.default_rng(0), 400
+    y, x = lines.pixels((side, side))
+    flat = ndimage.gaussian_filter(rng.standard_normal((side, side)), 2.5)
+    flat = (flat - flat.min()) / np.ptp(flat)
+    residual, score = [], []
+    for number in range(count):
+        dark = rng.uniform(5, 30)
+        points = _line(("vertical", "horizontal", "generic")[number % 3], side, rng)
+        fold = [Fold(points, dark, rng.uniform(dark + 1, 80), rng.uniform(1e-4, 0.1))]
+        out, kept = lines.unfolding(fold, y, x), ~lines.lost(fold, y, x)
+        back = lines.folding(fold, y + out[0], x + out[1])
+        residual.append(np.abs(out + back)[:, kept].max())
+        there = np.stack((y, x)) + lines.folding(fold, y, x)
+        seen = ndimage.map_coordinates(flat, there, order=1, mode="nearest")
+        seen[lines.dark(fold, y, x)] = 0
+        blind = lines.dark(fold, y, x) | (there < 0).any(0) | (there > side - 1).any(0)
+        where = np.stack((y, x)) + out
+        kept &= ndimage.map_coordinates(blind.astype(float), where, order=1, cval=1.0) == 0
+        again = ndimage.map_coordinates(seen, where, order=1, mode="nearest")
+        score.append(-10 * np.log10(np.square(again - flat)[kept].mean()))
+    print("| lines | worst composition, px | PSNR bilinear, mean / min |\n|---|---|---|")
+    print(f"| {count} | {max(residual):.1e} | {np.mean(score):.1f} / {np.min(score):.1f} dB |")
+
+
+def _line(kind: str, side: int, rng: np.random.Generator) -> tuple[lines.Point, lines.Point]:
+    a, b = (float(v) for v in rng.uniform(0, side - 1, 2))
+    last = float(side - 1)
+    if kind == "vertical":
+        return (a, 0.0), (a, last)
+    if kind == "horizontal":
+        return (0.0, a), (last, a)
+    return ((a, 0.0), (b, last)) if rng.random() < 0.5 else ((0.0, a), (last, b))
+
+
+def detect() -> None:
+    """Count what is found on the test stack with simulated folds, on clean sections, and on the real fold."""
+    search, stack = Search(), _stack()
+    covered, off, found = [], [], 0
+    for number in range(120):
+        flat = stack[number % len(stack)]
+        rng = np.random.default_rng(number)
+        options = {"wave_px": [0.0, 4.0], "grey": [0.0, 0.12], "dark_px": [5.0, 30.0]}
+        seen = families.make("degradations", "fold", **options)(Example(Frames(flat[None]), flat), rng)
+        noisy = np.clip(seen.frames.image + rng.normal(0, 0.03, flat.shape), 0, 1).astype(np.float32)
+        lines_found = search(noisy)
+        if not lines_found:
+            continue
+        found += 1
+        cover = np.any([line.cover(flat.shape) for line in lines_found], axis=0)
+        covered.append((cover & seen.hints["dark"]).sum() / seen.hints["dark"].sum())
+        (x0, y0), *_, (x1, y1) = seen.hints["folds"][0].points
+        angle = abs(lines_found[0].angle_deg - np.degrees(np.arctan2(y1 - y0, x1 - x0)) % 180)
+        off.append(min(angle, 180 - angle))
+    clean = list(_clean())
+    alarms = [name for name, image in clean if search(image)]
+    print("| found | dark pixels covered, mean / min | angle error, mean / max | alarms on clean sections |")
+    print("|---|---|---|---|")
+    print(f"| {found}/120 | {np.mean(covered):.2%} / {np.min(covered):.2%} | {np.mean(off):.2f}° / {np.max(off):.2f}° "
+          f"| {len(alarms)}/{len(clean)} {' '.join(alarms)} |")  # fmt: skip
+    folded, mask = _real("1"), _real("m") > 0.5
+    cover = np.any([line.cover(mask.shape) for line in search(folded)] or [np.zeros_like(mask)], axis=0)
+    print(f"\nThe real fold: {(cover & mask).sum() / mask.sum():.1%} of its mask covered, "
+          f"{(cover & ~mask).mean():.1%} of the rest; its flat neighbour has {len(search(_real('0')))}.")  # fmt: skip
+
+
+def restore(models: Path | None, limit: int | None) -> None:
+    """Fold the middle of triplets, restore it by each method, and score against the truth."""
+    sets = {"vnc_l3": _stack(), "FlyEM ts2": _flyem()}
+    psnr, ssim = (families.load("metrics", m) for m in ("psnr", "ssim"))
+    makers = dict(_methods(models))
+    for name, stack in sets.items():
+        scores: dict[str, list[tuple[float, float]]] = {"folded": []} | {m: [] for m in makers}
+        for middle in list(range(1, len(stack) - 1))[:limit]:
+            seen = _folded(stack[middle - 1 : middle + 2], middle)
+            frames = Frames(EIGHT_BIT.counts(seen.frames.counts, np.uint8), 1, EIGHT_BIT)
+            for method in scores:
+                got = frames.image if method == "folded" else makers[method]([frames])[0].counts
+                image = EIGHT_BIT.unit(got)
+                scores[method].append((psnr(image, seen.truth), ssim(image, seen.truth)))
+        print(f"\n{name}, {len(scores['folded'])} sections\n")
+        print("| method | PSNR | SSIM | better than interpolation |\n|---|---|---|---|")
+        for method, rows in scores.items():
+            wins = sum(a[0] > b[0] for a, b in zip(rows, scores["interpolation"], strict=True))
+            psnrs, ssims = np.mean(rows, 0)
+            print(f"| {method} | {psnrs:.2f} | {ssims:.4f} | {wins}/{len(rows)} |")
+
+
+def real(models: Path | None) -> None:
+    """Say how much more like its neighbour the real folded section is, beside the fold and far from it."""
+    pair = np.stack([_real("0"), _real("1")])
+    restorer = families.make("restorers", "fold", **_options(models))
+    frames = Frames(EIGHT_BIT.counts(pair, np.uint8), 1, EIGHT_BIT)
+    (got,) = restorer([frames])
+    image, (first, *_) = EIGHT_BIT.unit(got.counts), Search()(pair[1])
+    d = np.abs(lines.distance(first.points, *lines.pixels(image.shape))[0])
+    print("| region | correlation before | after | pixels changed |\n|---|---|---|---|")
+    beside = (d > first.cover_px) & (d < first.cover_px + 60)
+    for name, where in (("beside the fold, 60 px", beside), ("farther than 300 px", d > 300)):
+        before, after = (np.corrcoef(_soft(a)[where], _soft(pair[0])[where])[0, 1] for a in (pair[1], image))
+        print(f"| {name} | {before:.3f} | {after:.3f} | {(got.counts != frames.image)[where].mean():.1%} |")
+
+
+def clock(models: Path | None) -> None:
+    """Time one folded 2048x2048 section."""
+    stack = np.stack([np.tile(page, (2, 2)) for page in _stack()[:3]])
+    seen = _folded(stack, 3)
+    frames = Frames(EIGHT_BIT.counts(seen.frames.counts, np.uint8), 1, EIGHT_BIT)
+    restorer = families.make("restorers", "fold", **_options(models))
+    for what, call in (("find", lambda: Search()(EIGHT_BIT.unit(frames.image))), ("all", lambda: restorer([frames]))):
+        began = time.perf_counter()
+        call()
+        print(f"{what}: {time.perf_counter() - began:.2f} s")
+    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+def prepare(out: Path) -> None:
+    """Write stacks to learn from: CREMI triplets, and every fourth plane of FlyEM, which imitates 40 nm sections."""
+    out.mkdir(parents=True, exist_ok=True)
+    for place in ("1_1", "1_2", "2_1", "2_2"):
+        pages = [cv2.imread(str(DATA / f"train/tem/cremi_C{n}_{place}.png"), cv2.IMREAD_GRAYSCALE) for n in (1, 2, 3)]
+        tifffile.imwrite(out / f"cremi_{place}.tif", np.stack(pages), compression="zlib")
+    for path in sorted((DATA / "train/sem").glob("flyem_*.tif")):
+        step = 1 if "every8th" in path.name else 4
+        tifffile.imwrite(out / path.name, tifffile.imread(path)[::step], compression="zlib")
+
+
+def _methods(models: Path | None) -> Iterator[tuple[str, Any]]:
+    for method in (
+        "substitution",
+        "inpainting",
+        "unfolded_inpainting",
+        "interpolation",
+        "stitch",
+        "not_unfolded",
+        "full",
+    ):
+        yield method, families.make("restorers", "fold", method=method, around_px=4096, **_options(models))
+
+
+def _options(models: Path | None) -> dict[str, str]:
+    named = {} if models is None else {role: models / f"fold-{stem}.safetensors" for role, stem in PARTS.items()}
+    return {role: str(path) for role, path in named.items() if path.is_file()}
+
+
+def _folded(planes: Any, seed: int) -> Example:
+    options = {"dark_px": [5.0, 20.0], "lost_px": [10.0, 60.0], "decay": [5e-3, 0.1]}
+    fold = families.make("degradations", "fold", **options)
+    return fold(Example(Frames(planes, 1, UNIT), planes[1]), np.random.default_rng([7, seed]))
+
+
+def _stack() -> Any:
+    return tifffile.imread(DATA / "eval/tem/vnc_l3_stack1_20x1024x1024.tif").astype(np.float32) / 255
+
+
+def _flyem() -> Any:
+    planes = tifffile.imread(DATA / "eval/instances/flyem_ts2_raw_250.tif")[::4].astype(np.float32) / 255
+    return np.stack([cv2.resize(plane, (500, 500), interpolation=cv2.INTER_CUBIC).clip(0, 1) for plane in planes])
+
+
+def _real(name: str) -> Any:
+    return cv2.imread(str(DATA / f"real/folds/DOLW7_{name}.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+
+
+def _soft(image: Any) -> Any:
+    return cv2.GaussianBlur(image, (0, 0), 3)
+
+
+def _clean() -> Iterator[tuple[str, Any]]:
+    yield from ((f"vnc_l3#{number}", page) for number, page in enumerate(_stack()))
+    for folder in ("train/tem", "train/sem", "eval/tem", "eval/sem"):
+        for path in sorted((DATA / folder).glob("*.png")):
+            yield path.name, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("geometry", "detect", "restore", "real", "time", "prepare"))
+    parser.add_argument("out", nargs="?", type=Path, help="for prepare")
+    parser.add_argument("--lines", type=int, default=1000)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--limit", type=int)
+    given = parser.parse_args()
+    if given.what == "prepare":
+        prepare(given.out)
+    elif given.what == "geometry":
+        geometry(given.lines)
+    else:
+        jobs = {"restore": lambda: restore(given.models, given.limit), "real": lambda: real(given.models)}
+        jobs |= {"detect": detect, "time": lambda: clock(given.models)}
+        jobs[given.what]()
