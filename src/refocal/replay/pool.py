@@ -11,7 +11,6 @@ from refocal import families
 from refocal.errors import UsageError
 from refocal.finding import find_images
 from refocal.formats import open_image
-from refocal.neuropil import draw_section
 from refocal.replay.encode import Encoded, Grey
 from refocal.replay.plan import Plan
 from refocal.values import Contrast, Example, Frames, Pixels
@@ -100,6 +99,8 @@ def _sharp(plan: Plan) -> list[Pixels]:
     shape = plan.height, plan.width
     if plan.images:
         return [_fitted(_read(path), shape) for path in list(find_images(plan.images).values())[: plan.variants]]
+    from refocal.neuropil import draw_section  # brings SciPy, which the other commands can do without
+
     # Drawn twice as fine, and every second pixel taken: sharper than the drawing is. Of limited size, and mirrored:
     # drawing eight megapixels takes half a minute.
     fine = 2 * min(shape[0], _DRAWN_PX), 2 * min(shape[1], _DRAWN_PX)
