@@ -6,7 +6,8 @@ one line `event: "tile"`, stamped with the hash of its run. Nothing is ever rewr
 A line is one `write` on a file opened for appending, so shards may share a log on a local file system (on NFS, where
 appending is not atomic, give each shard its own). A process that is killed loses nothing that was written; a power cut
 loses at most the last second, because the file is synced that often, and blocks without a line are simply done again.
-A torn last line is not JSON: readers pass over it, and the next run ends it with a newline before it adds its own.
+A torn last line is not JSON: readers pass over it, and the next run ends it with a newline before it adds its own (as
+does a run that opens the file while another is in the midst of a line, which leaves a blank line that readers skip).
 """
 
 import csv
