@@ -237,6 +237,8 @@ class Known:
     stage_nm: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Stage position (x, y) of files, nanometres."""
     pixel_nm: float | None = None
+    over: Mapping[str, int] = field(default_factory=dict)
+    """Sections that the microscope has finished lately, and how many tiles it says each has; told by any folder."""
 
 
 class Layout(Protocol):

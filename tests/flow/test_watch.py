@@ -576,3 +576,27 @@ def test_carry(start: Start, tmp_path: Path, carry: Any) -> None:
     assert (a.exists() and a.samefile(raw / "s" / "a.tif")) == (carry in ("link", "symlink"))
     if carry == "copy":
         assert a.read_bytes() == (raw / "s" / "a.tif").read_bytes()
+
+
+def test_slices_are_complete_when_the_microscope_says_so_and_all_their_tiles_are_decided(
+    start: Start, tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "raw")
+    plan = Plan(sections=3, grids=2, tiles=2, height=96, width=112, variants=2, shares=Shares(rejected=0.3))
+    replay("sbemimage", tmp_path / "raw", plan)
+    logs = [*(tmp_path / "raw" / "meta" / "logs").glob("metadata_*.txt")]
+    lines = logs[0].read_text().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if line.startswith("SLICE COMPLETE"))
+    logs[0].write_text("".join(lines[:last]))
+    running = start(settings=Settings(poll=0.03, settle=0.2, layout="sbemimage"))
+
+    def complete() -> dict[str, int]:
+        said = (e for e in events(tmp_path / "out", "section") if e["state"] == "complete")
+        return {e["section"]: e["tiles"] for e in said}
+
+    until(lambda: len(decisions(tmp_path / "out")) == 12 and len(complete()) == 2)
+    assert complete() == {"s00000": 4, "s00001": 4}
+    with logs[0].open("a") as log:
+        log.write(lines[last])
+    until(lambda: complete() == {f"s{number:05d}": 4 for number in range(3)})
+    running.stop()

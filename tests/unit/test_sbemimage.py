@@ -102,9 +102,20 @@ def test_the_metadata_alone_are_enough(layout, root):
     assert known.complete == {name(7)}
     assert known.stage_nm[name(7)] == (4, 5)
     assert known.pixel_nm == 10
-    assert layout.slices_done(root) == frozenset()
+    assert layout.known(root, "").over == {}
     add(root, METADATA, "SLICE COMPLETE: {'timestamp': 1, 'completed_slice': 7}\r\n")
-    assert layout.slices_done(root) == {7}
+    assert layout.known(root, "").over == {"s00007": 1}
+    add(root, METADATA, "SLICE COMPLETE: {'timestamp': 2, 'completed_slice': 8}\n")
+    assert layout.known(root, "").over == {"s00007": 1}, "nothing is known of a slice without tiles"
+    add(root, LIST, accepted(8))
+    assert layout.known(root, "").over == {"s00007": 1, "s00008": 1}
+
+
+def test_slices_of_a_stack_in_a_folder(layout, tmp_path):
+    (tmp_path / "run" / "meta" / "logs").mkdir(parents=True)
+    add(tmp_path / "run", LIST, accepted(1))
+    add(tmp_path / "run", METADATA, "SLICE COMPLETE: {'timestamp': 2, 'completed_slice': 1}\n")
+    assert layout.known(tmp_path, "run").over == {layout.place(f"run/{FOLDER}/{name(1)}").section: 1}
 
 
 def test_later_sessions_add_to_earlier_ones(layout, root):
@@ -152,6 +163,6 @@ def test_a_replay_is_read_back(layout, tmp_path):
         assert len(known.complete) == 5
         assert known.stage_nm[file] == (row["x_nm"], row["y_nm"])
         assert known.pixel_nm == 8
-    assert layout.slices_done(root) == set(range(5))
+    assert layout.known(root, "").over == {f"s{number:05d}": 8 for number in range(5)}
     assert any((root / "tiles" / "rejected").iterdir())
     assert not list(root.rglob("grab.tif"))

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Slices of a folder that are remembered, 200 bytes each; older ones have been final for days.
@@ -25,6 +25,7 @@ class Session:
     def __init__(self) -> None:
         self._folders: dict[str, _Folder] = {}
         self._pixel_nm: dict[int, float] = {}
+        self._learned = 0
         self.slices_done: set[int] = set()
 
     def clear(self) -> None:
@@ -32,6 +33,7 @@ class Session:
 
     def learn(self, line: str) -> None:
         """Take in one line of either file."""
+        self._learned += 1
         kind, sign, rest = line.partition(": ")
         if sign and kind == "TILE":
             self._learn_tile(rest)
@@ -47,8 +49,16 @@ class Session:
         """Return the newest tiles of a folder and their positions, nanometres."""
         return self._folders[folder].newest() if folder in self._folders else {}
 
-    def version(self, folder: str) -> int:
-        """Return a number that grows whenever more is known about a folder."""
+    def slice(self, number: int) -> Iterator[str]:
+        """Yield the accepted tiles of a slice that are remembered, relative to the stack."""
+        for folder, tiles in self._folders.items():
+            if (name := tiles.name(number)) is not None:
+                yield f"{folder}/{name}"
+
+    def version(self, folder: str | None) -> int:
+        """Return a number that grows whenever more is known about a folder, or about the stack."""
+        if folder is None:
+            return self._learned
         return self._folders[folder].version if folder in self._folders else 0
 
     def pixel_nm(self, folder: str) -> float | None:
@@ -92,6 +102,9 @@ class _Folder:
             self.version += 1
             if len(self._places) > NEWEST:
                 del self._places[next(iter(self._places))]
+
+    def name(self, number: int) -> str | None:
+        return f"{self._named[0]}{number:05d}{self._named[1]}" if number in self._places else None
 
     def newest(self) -> dict[str, tuple[float, float]]:
         before, after = self._named

@@ -14,12 +14,13 @@ which happens once it is accepted. The logs are one pair for each session; only 
 
 import os
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
 from refocal.layouts._growing import Recent, Tail
 from refocal.layouts._names import is_aside, split
-from refocal.layouts._sessions import Session
+from refocal.layouts._sessions import NEWEST, Session
 from refocal.values import Known, Place
 
 __all__ = ["SbemImage"]
@@ -36,6 +37,7 @@ _LOG = re.compile(r"(imagelist|metadata)_(?!ov)(.+)\.txt", re.DOTALL)
 _NOT_TILES = frozenset(("overviews", "workspace", "meta", "rejected"))
 _DEEPEST = 8
 _STACKS, _ANSWERS = 16, 128
+_MOVING = 8  # slices at the end whose tiles are counted again whenever the logs grow
 
 
 class SbemImage:
@@ -88,7 +90,7 @@ class SbemImage:
         os.stat(root / folder)
         parts = split(folder)
         if "tiles" not in parts:
-            return Known()
+            return self._over(root, folder)
         depth = parts.index("tiles")
         stack = self._stack(root.joinpath(*parts[:depth]))
         inner = "/".join(parts[depth:])
@@ -99,15 +101,20 @@ class SbemImage:
             answer.version = version
         return answer.known
 
-    def slices_done(self, stack: Path) -> frozenset[int]:
-        """Return the slices that are over, cut surface and all, as the logs of a stack say.
-
-        Parameters
-        ----------
-        stack
-            The folder that holds `tiles` and `meta`.
-        """
-        return frozenset().union(*(session.slices_done for session in self._stack(Path(stack)).follow()))
+    def _over(self, root: Path, folder: str) -> Known:
+        """Return which sections of a stack are over, the cut surface and all, as its logs say."""
+        stack = self._stack(root / folder)
+        answer = self._answers.get((root, folder), _Answer)
+        if answer.version != (version := stack.version(None)):
+            done, over = stack.slices_done(), Counter[str]()
+            for number in done:
+                if number not in answer.slices or number in done[-_MOVING:]:
+                    places = (self.place(f"{folder}/{name}") for name in stack.slice(number))
+                    answer.slices[number] = Counter(place.section for place in places if place)
+                over += answer.slices[number]
+            answer.slices = {number: answer.slices[number] for number in done}
+            answer.known, answer.version = Known(over=over), version
+        return answer.known
 
     def _stack(self, base: Path) -> "_Stack":
         stack = self._stacks.get(base, partial(_Stack, base))
@@ -121,6 +128,7 @@ class _Answer:
     def __init__(self) -> None:
         self.version: object = None
         self.known = Known()
+        self.slices: dict[int, Counter[str]] = {}
 
 
 class _Stack:
@@ -146,8 +154,8 @@ class _Stack:
                     tail.follow(session)
         return [self._sessions[time][1] for time in sorted(self._sessions)]
 
-    def version(self, folder: str) -> tuple[int, ...]:
-        """Return what changes whenever more is known about a folder."""
+    def version(self, folder: str | None) -> tuple[int, ...]:
+        """Return what changes whenever more is known about a folder, or about the stack."""
         return tuple(session.version(folder) for _, session in self._sessions.values())
 
     def accepted(self, folder: str) -> dict[str, tuple[float, float]]:
@@ -156,6 +164,15 @@ class _Stack:
         for time in sorted(self._sessions):
             found.update(self._sessions[time][1].accepted(folder))
         return found
+
+    def slices_done(self) -> tuple[int, ...]:
+        """Return the newest slices that are over."""
+        done = {number for _, session in self._sessions.values() for number in session.slices_done}
+        return tuple(sorted(done)[-NEWEST:])
+
+    def slice(self, number: int) -> set[str]:
+        """Return the accepted tiles of a slice, relative to the stack."""
+        return {name for _, session in self._sessions.values() for name in session.slice(number)}
 
     def pixel_nm(self, folder: str) -> float | None:
         """Return the pixel size of a folder's grid in the newest session that tells it."""

@@ -38,6 +38,11 @@ class Section:
     """Folder of the imaging that counts ("." for the root); a section that is imaged again lies in another one. Empty
     where a section has no folders below its own."""
 
+    @property
+    def tiles(self) -> int:
+        """Tiles that are decided."""
+        return sum(count for decision, count in self.counts.items() if decision)
+
 
 class Ledger:
     """Which version of each tile has been decided, and how; safe for several threads."""
@@ -149,6 +154,15 @@ class Ledger:
             section.state = "complete"
             return _section_event(name, section)
 
+    def end_full_section(self, name: str, tiles: int) -> Event | None:
+        """Return the event that says that a section of so many tiles is complete; None if it is not, or was before."""
+        with self.changed:
+            section = self.sections.get(name)
+            if section is None or section.state == "complete" or section.tiles < tiles:
+                return None
+            section.state = "complete"
+            return _section_event(name, section)
+
     def retakes(self) -> str | None:
         """Return the retake list as CSV, None if it has not changed since the last call."""
         with self.changed:
@@ -205,7 +219,7 @@ def _section_event(name: str, section: Section) -> Mapping[str, Any]:
         "event": "section",
         "section": name,
         "state": section.state,
-        "tiles": sum(counts.values()),
+        "tiles": section.tiles,
         "counts": counts,
     }
 

@@ -16,7 +16,7 @@ files are only compared for being equal.
 import heapq
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +104,8 @@ class Scanner:
         Is told what goes wrong.
     closed
         Called with a folder that is closed and whose tiles are all decided, and the names of the sections in it.
+    over
+        Called with sections that the microscope has finished, and how many tiles each has, again and again.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Scanner:
         settle: float = 3.0,
         notice: Notice = lambda kind, line, active: None,
         closed: Callable[[str, Iterable[str]], None] = lambda folder, sections: None,
+        over: Callable[[Mapping[str, int]], None] = lambda sections: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.root = Path(root)
@@ -126,7 +129,7 @@ class Scanner:
         self.swept = False
         """Whether no folder waits to be listed for the first time."""
         self._layout, self._ledger, self._settle = layout, ledger, settle
-        self._notice, self._closed, self._clock = notice, closed, clock
+        self._notice, self._closed, self._over, self._clock = notice, closed, over, clock
         self._folders: dict[str, _Folder] = {}
         self._lately: dict[str, None] = {}
         self._quiet: list[tuple[float, str]] = []
@@ -211,6 +214,8 @@ class Scanner:
             mtime_ns = os.stat(self.root / folder.name).st_mtime_ns
             folder.known = self._layout.known(self.root, folder.name)
             folder.closing |= folder.known.closed
+            if folder.known.over:
+                self._over(folder.known.over)
             if mtime_ns != folder.mtime_ns:
                 if folder.mtime_ns >= 0:
                     folder.changed = now

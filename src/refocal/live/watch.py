@@ -111,7 +111,13 @@ class Watch:
         self._ledger = Ledger()
         self._room = Room(self.out, self.settings.reserve_bytes, self._stop, self._notice)
         self._scanner = Scanner(
-            self.root, self._layout, self._ledger, settle=self.settings.settle, notice=self._notice, closed=self._close
+            self.root,
+            self._layout,
+            self._ledger,
+            settle=self.settings.settle,
+            notice=self._notice,
+            closed=self._close,
+            over=self._end,
         )
         self._source = LiveSource(
             self._scanner, self._ledger, self._stop, poll=self.settings.poll,
@@ -211,6 +217,11 @@ class Watch:
     def _close(self, folder: str, sections: Iterable[str]) -> None:
         for name in sections:
             if event := self._ledger.end_section(name, folder):
+                self._journal.say(event)
+
+    def _end(self, sections: Mapping[str, int]) -> None:
+        for name, tiles in sections.items():
+            if event := self._ledger.end_full_section(name, tiles):
                 self._journal.say(event)
 
     def is_good(self, path: Path | str, timeout: float = 10.0) -> Answer:
