@@ -6,6 +6,7 @@ that a run that resumes draws what the uninterrupted run would have drawn.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -121,23 +122,44 @@ def draw_examples(
     seed: Sequence[int],
     contrast_jitter: float = 0.0,
     invert: float = 0.0,
+    frames: tuple[int, int] | None = None,
 ) -> list[Example]:
     """Draw `count` examples of tiles.patch px; the same seed gives the same examples.
+
+    With `frames` (least, most) all of them keep one number of their frames, drawn within that range: the target, and
+    others at random.
 
     Raises
     ------
     UnsupportedError
         If the degradation returns pixels that are not finite.
     """
+    kept = int(np.random.default_rng(seed).integers(frames[0], frames[1] + 1)) if frames else None
+    rngs = [np.random.default_rng([*seed, i]) for i in range(count)]
     return [
-        _example(tiles, degradation, np.random.default_rng([*seed, i]), contrast_jitter, invert) for i in range(count)
+        _example(_fewer(tiles.draw(rng), kept, rng), degradation, rng, contrast_jitter, invert, tiles.patch)
+        for rng in rngs
     ]
 
 
+def _fewer(drawn: Example, count: int | None, rng: np.random.Generator) -> Example:
+    """Keep the target and other frames at random, `count` in all; the target comes first."""
+    if count is None:
+        return drawn
+    frames = drawn.frames
+    others = rng.permutation(np.delete(np.arange(len(frames.counts)), frames.target))
+    kept = [frames.target, *others[: count - 1]]
+    return replace(drawn, frames=Frames(frames.counts[kept], 0, frames.contrast))
+
+
 def _example(
-    tiles: Tiles, degradation: Degradation, rng: np.random.Generator, contrast_jitter: float, invert: float
+    drawn: Example,
+    degradation: Degradation,
+    rng: np.random.Generator,
+    contrast_jitter: float,
+    invert: float,
+    patch: int,
 ) -> Example:
-    drawn = tiles.draw(rng)
     sharp, truth = drawn.frames.counts, drawn.truth
     if rng.random() < invert:
         sharp, truth = 1 - sharp, 1 - truth
@@ -148,8 +170,8 @@ def _example(
     seen = degradation(Example(Frames(sharp, drawn.frames.target, UNIT), truth, drawn.hints), rng)
     if not np.isfinite(seen.frames.counts).all():
         raise UnsupportedError(f"the degradation made pixels that are not finite; hints: {sorted(seen.hints)}")
-    margin = (truth.shape[0] - tiles.patch) // 2
-    inner = slice(margin, margin + tiles.patch)
+    margin = (truth.shape[0] - patch) // 2
+    inner = slice(margin, margin + patch)
     # Targets of their own, which the degradation may have changed: where a fold moved what.
     targets = {name: seen.hints[name][..., inner, inner] for name in drawn.hints}
     frames = Frames(seen.frames.counts[:, inner, inner], drawn.frames.target)

@@ -34,6 +34,7 @@ class Recipe(BaseModel):
     contrast_jitter: float = Field(0.0, ge=0, lt=1, description="targets lose up to this share of their contrast")
     invert: float = Field(0.0, ge=0, le=1, description="share of targets with inverted contrast")
     sections: int = Field(1, ge=1, description="consecutive pages of a stack in one example, for folds and 3-D nets")
+    frames: tuple[int, int] | None = Field(None, description="frames of a burst, least and most; drawn for each step")
     patch: int = Field(96, ge=16)
     batch: int = Field(16, ge=1)
     steps: int = Field(ge=1)

@@ -82,6 +82,10 @@ def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: li
     if labels:
         stacks = read_labelled([str(path) for path in data], labels)
         return LabelledTiles(stacks, recipe.scales, recipe.patch, recipe.sections)
+    if recipe.frames:
+        from refocal.burst_examples import burst_tiles
+
+        return burst_tiles(recipe, data)
     if recipe.sections > 1:
         from refocal.triplets import Triplets
 

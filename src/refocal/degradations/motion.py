@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from refocal.degradations import _psf
+from refocal.degradations import _exposure, _psf
 from refocal.degradations._draw import Range, check_range, draw, with_pixels
 from refocal.values import Example
 
@@ -36,31 +35,12 @@ class Motion:
     def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
         """Blur every frame, each by its own path."""
         frames = example.frames
-        kernels = _histograms([self._path(rng) for _ in range(frames.counts.shape[0])])
+        kernels = _exposure.kernels([self._path(rng) for _ in range(frames.counts.shape[0])])
         pixels = np.stack([_psf.convolve(image, k) for image, k in zip(frames.counts, kernels, strict=True)])
         told = _psf.blurred(example, kernels[frames.target], _psf.width(kernels[frames.target])).hints
         return with_pixels(example, pixels, **{**told, "kernels": kernels})
 
-    def _path(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return (2, time) positions x, y."""
+    def _path(self, rng: np.random.Generator) -> _exposure.Path:
         length, walk = draw(self.length_px, rng), draw(self.walk_px, rng)
-        steps = 64 + 8 * int(np.ceil(length))
-        middle = np.linspace(-0.5, 0.5, steps)
-        heading = np.deg2rad(draw(self.angle_deg, rng) + draw(self.bend_deg, rng) * middle)
-        speed = np.stack([np.cos(heading), np.sin(heading)]) * length
-        path = np.cumsum(speed + walk * rng.standard_normal((2, steps)) * np.sqrt(steps), axis=1) / steps
-        centred: NDArray[np.float64] = path - path.mean(1, keepdims=True)
-        return centred
-
-
-def _histograms(paths: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the (frame, y, x) kernels of the paths, each position split between its four neighbours."""
-    r = int(np.floor(max(np.abs(p).max() for p in paths))) + 1
-    kernels = np.zeros((len(paths), 2 * r + 1, 2 * r + 1))
-    for path, kernel in zip(paths, kernels, strict=True):
-        low = np.floor(path).astype(int)
-        rest = path - low
-        for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            weight = np.abs(1 - dx - rest[0]) * np.abs(1 - dy - rest[1])
-            np.add.at(kernel, (low[1] + dy + r, low[0] + dx + r), weight / path.shape[1])
-    return kernels
+        angle_deg = draw(self.angle_deg, rng)
+        return _exposure.path(length, angle_deg, draw(self.bend_deg, rng), walk, rng)
