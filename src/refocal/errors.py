@@ -6,6 +6,7 @@ RefocalError
 │   ├── BadOptionError    an option that the part does not take, or a value out of range
 │   ├── MissingExtraError an optional package is needed; names the extra
 │   └── BadModelError     a model file of another version, damaged, or not a model
+├── DivergedError         training lost its way; the last good checkpoint is kept (exit code 1)
 └── TileError             one tile cannot be done; the others still are (exit code 1)
 ├── UnreadableError   damaged, truncated, empty or not an image
 ├── UnsupportedError  a whole image of a kind that cannot be restored (colour, NaN, too small ...)
@@ -39,6 +40,10 @@ class MissingExtraError(UsageError):
 
 class BadModelError(UsageError):
     """A model file that cannot be used."""
+
+
+class DivergedError(RefocalError):
+    """A loss or a weight is not finite any more."""
 
 
 class TileError(RefocalError):

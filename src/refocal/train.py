@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from refocal import families
-from refocal.errors import BadModelError, BadOptionError
+from refocal.errors import BadModelError, BadOptionError, DivergedError
 from refocal.examples import Tiles, draw_examples
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe
@@ -71,6 +71,8 @@ def train(
     ------
     BadModelError, BadOptionError
         If `out` holds the checkpoint of another recipe; if several processes shall stop by the clock.
+    DivergedError
+        If a loss or a weight is not finite; the last checkpoint stays as it was.
     """
     if devices is not None and devices > 1 and recipe.minutes is not None:
         raise BadOptionError("`minutes` needs one process (each has a clock of its own); give steps instead")
@@ -90,10 +92,9 @@ def train(
             began, busy = time.perf_counter(), time.process_time()
             torch.manual_seed(recipe.seed * 1_000_003 + state.step)
             seed = (recipe.seed, state.step, fabric.global_rank)
-            examples = draw_examples(
-                tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert, recipe.frames
-            )
+            examples = draw_examples(tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert)
             losses = objective(model.train(), _stack(examples, fabric))
+            _finite_or_stop(losses, state, fabric, out / "last.ckpt")
             rate = _descend(recipe, state, fabric, model, losses)
             state.advance(time.perf_counter() - began, time.process_time() - busy)
             journal.step(state, losses, rate)
@@ -103,6 +104,14 @@ def train(
             if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
     return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
+
+
+def _finite_or_stop(losses: Mapping[str, Tensor], state: "_State", fabric: Fabric, last: Path) -> None:
+    # Summed over the devices, so that all of them stop, and none waits for the others for ever.
+    values = fabric.all_reduce(torch.stack([loss.detach().float() for loss in losses.values()]), reduce_op="sum")
+    bad = [name for name, value in zip(losses, values.tolist(), strict=True) if not math.isfinite(value)]
+    if bad:
+        raise state.diverged(f"the loss {bad[0]!r} is not finite", last)
 
 
 def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, losses: Mapping[str, Tensor]) -> float:
@@ -246,12 +255,15 @@ class _State:
 
     def better(self, scores: Mapping[str, float]) -> bool:
         key = next(iter(scores), None)
-        if key is None or (self.scores and scores[key] <= self.scores.get(key, -math.inf)):
+        if key is None or not scores[key] > self.scores.get(key, -math.inf):
             return False
         self.scores = dict(scores)
         return True
 
     def save(self, path: Path) -> None:
+        learned = {**self.net.state_dict(), **self.objective.state_dict()}
+        if any(t.is_floating_point() and not t.isfinite().all() for t in learned.values() if isinstance(t, Tensor)):
+            raise self.diverged("a weight is not finite", path.with_name("last.ckpt"))
         if not self.writes:
             return
         part = path.with_suffix(".part")
@@ -270,6 +282,14 @@ class _State:
         }
         torch.save(content, part)
         part.replace(path)
+
+    def diverged(self, what: str, last: Path) -> DivergedError:
+        if not last.exists():
+            good = "no checkpoint was made before; start again with a smaller lr, or with clip=1"
+        else:
+            step = torch.load(last, map_location="cpu", weights_only=True)["step"]
+            good = f"{last} holds step {step}, the last good one; give it as start= with a smaller lr and another --out"
+        return DivergedError(f"training stopped after step {self.step}: {what}; {good}")
 
     def resume(self, path: Path) -> None:
         if not path.exists():

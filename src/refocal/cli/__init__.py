@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from refocal.errors import TileError, UsageError
+from refocal.errors import RefocalError, UsageError
 
 __all__ = ["app", "load", "main"]
 
@@ -31,7 +31,7 @@ def main() -> None:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
-    except (TileError, OSError) as error:
+    except (RefocalError, OSError) as error:
         _say(error, 1)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
