@@ -92,7 +92,9 @@ def train(
             began, busy = time.perf_counter(), time.process_time()
             torch.manual_seed(recipe.seed * 1_000_003 + state.step)
             seed = (recipe.seed, state.step, fabric.global_rank)
-            examples = draw_examples(tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert)
+            examples = draw_examples(
+                tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert, recipe.frames
+            )
             losses = objective(model.train(), _stack(examples, fabric))
             _finite_or_stop(losses, state, fabric, out / "last.ckpt")
             rate = _descend(recipe, state, fabric, model, losses)
