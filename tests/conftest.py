@@ -8,6 +8,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A run here must tell whether a change broke something; HYPOTHESIS_PROFILE=search looks for new counterexamples.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("REFOCAL_DATA", ROOT.parent / "shared" / "data"))

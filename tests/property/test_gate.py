@@ -1,5 +1,7 @@
 """What must not move the focus gate, and what must."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -111,3 +113,33 @@ def test_never_raises(shape: tuple[int, int], dtype: type, values: tuple[int, in
     gate = families.make("gates", "sharpness")
     assert gate(Frames(counts[None])) == gate(Frames(counts[None]))
     np.testing.assert_array_equal(counts, before)
+
+
+def tissue(seed: int) -> np.ndarray:
+    image = blurred(texture(seed, 1.2), 1.0) + 4 * np.random.default_rng(seed).standard_normal((SIDE, SIDE))
+    return image.round().clip(0, 255).astype(np.uint8)
+
+
+def named(image: np.ndarray) -> str:
+    return families.make("gates", "sharpness")(Frames(image[None])).reason.partition("scan fault: ")[2]
+
+
+@few
+@given(seed=seeds, start=st.integers(0, SIDE - 8), rows=st.integers(2, 60), level=st.integers(0, 255))
+def test_constant_rows_are_named(seed: int, start: int, rows: int, level: int) -> None:
+    image = tissue(seed)
+    assert not named(image)
+    image[start : start + rows] = level
+    count = len(image[start : start + rows])
+    assert named(image) == f"{count} rows are constant or missing, from row {start}"
+
+
+def test_most_shifted_rows_are_named_and_where() -> None:
+    found = []
+    for seed in range(24):
+        image, start, way = tissue(seed), 20 + 9 * seed, (-40, -11, 7, 25)[seed % 4]
+        image[start:] = np.roll(image[start:], way, axis=1)
+        if said := re.fullmatch(r"rows are shifted by (\d+) px from row (\d+)", named(image)):
+            found.append((int(said[1]) - abs(way), int(said[2]) - start))
+    assert len(found) >= 18
+    assert np.median(np.abs(found), axis=0).max() <= 1

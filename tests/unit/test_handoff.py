@@ -269,3 +269,18 @@ def test_the_same_log_gives_the_same_bytes(run: Run) -> None:
     hand_off(out, Wanted())
     assert (out / "retake.json").read_bytes() == first
     assert not list(out.rglob("*.part"))
+
+
+def test_positions_that_were_written_after_the_tiles_were_graded(run: Run, tmp_path: Path) -> None:
+    late = {"stage_x_nm": None, "stage_y_nm": None, "pixel_nm": None}
+    tiles = [multisem(1, 1, beam, **late) for beam in (1, 2)]
+    out = run(*tiles)
+    refused = hand_off(out, Wanted(feabas=tmp_path / "f"))
+    assert "no stage position" in refused.problems[0] or "pixel size" in refused.problems[0]
+    folder = (tmp_path / "raw" / tiles[0]["path"]).parent
+    lines = [f"{Path(tile['path']).name}\t{8 * beam}\t0\t0\n" for beam, tile in enumerate(tiles)]
+    (folder / "image_coordinates.txt").write_text("".join(lines))
+    handed = hand_off(out, Wanted(feabas=tmp_path / "f", pixel_nm=4))
+    assert not handed.problems
+    written = (tmp_path / "f" / "stitch" / "stitch_coord" / "S1R1.txt").read_text()
+    assert [line.split("\t")[1] for line in written.splitlines() if "\t" in line][-2:] == ["0", "8"]

@@ -38,7 +38,7 @@ def watch(
     check: Annotated[bool, typer.Option(help="check each restored tile; what fails is to be retaken")] = True,
     order: Annotated[str, typer.Option(help="newest or oldest section first, where restoring lags")] = "newest",
     settle: Annotated[float, typer.Option(help="seconds a file must stay the same; 10 on network shares")] = 3.0,
-    poll: Annotated[float, typer.Option(help="seconds from one look to the next")] = 0.3,
+    poll: Annotated[float, typer.Option(help="seconds from one look to the next")] = 0.15,
     reserve: Annotated[float, typer.Option(help="MB of the output's disk that only the log may use")] = 200.0,
     stop_when_idle: Annotated[float | None, typer.Option(help="stop after so many seconds with nothing to do")] = None,
     on_alert: Annotated[str | None, typer.Option(help="command, or http(s) address, that each alert goes to")] = None,

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from refocal.errors import BadOptionError
+from refocal.gates._scan import faults
 from refocal.gates._structure import Structure, Y, clipped, structure
 from refocal.values import Counts, Grade
 
@@ -22,6 +23,8 @@ class Measured:
     """Standard deviation of the white noise, counts."""
     floor: float
     """Least increment of the structure function, counts^2, that white noise does not make."""
+    faults: str
+    """Faults of the scan, to be added to the reason; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class Screen:
         share = clipped(image)
         if share > self.saturated:
             return Grade("retake", f"{share:.0%} of the pixels are clipped, over {self.saturated:.0%}", noise=noise)
-        return Measured(found, noise, floor)
+        wrong = faults(image)
+        return Measured(found, noise, floor, f"; scan fault: {wrong}" if wrong else "")
 
     def _floor(self, found: Structure, noise: float, pixels: int) -> float:
         """Return the least increment, counts^2, that white noise does not make: Var[D(k) - D(l)] = 2 noise^4 / N.

@@ -85,6 +85,7 @@ class Calibrated:
         reason = _reason(verdict, blurred, relative, limits, softer=softer)
         if known.range.distance(raw) > known.range.farthest:
             reason += "; outside the calibrated range: recalibrate"
+        reason += seen.faults
         return Grade(verdict, reason, blurred.mean, noise, *direction(seen.found, seen.floor), quality.mean)
 
     def _same_pixel(self, pixel_nm: float | None) -> None:

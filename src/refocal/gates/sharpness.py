@@ -57,10 +57,11 @@ class Sharpness:
         found, noise, floor = seen.found, seen.noise, seen.floor
         total = blur(found, floor)
         if math.isnan(total):
-            return Grade("keep", f"not measurable under noise {noise:.3g}; left as it is", noise=noise)
+            return Grade("keep", f"not measurable under noise {noise:.3g}; left as it is{seen.faults}", noise=noise)
         sigma = math.sqrt(max(0.0, total**2 - self.native_px**2))
         anisotropy, angle = direction(found, floor)
-        return Grade(*self._verdict(sigma, noise), sigma, noise, anisotropy, angle)
+        verdict, reason = self._verdict(sigma, noise)
+        return Grade(verdict, reason + seen.faults, sigma, noise, anisotropy, angle)
 
     def _verdict(self, sigma: float, noise: float) -> tuple[Literal["keep", "restore", "retake"], str]:
         measured = f"blur {sigma:.2f} px, noise {noise:.3g} counts"

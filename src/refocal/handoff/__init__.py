@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,8 @@ from refocal.handoff.positions import Montage
 from refocal.handoff.render import tile_specs
 from refocal.handoff.retakes import retake_document, to_retake
 from refocal.handoff.sections import Section, Tile, sections, stored
-from refocal.log import read_log
+from refocal.handoff.stage import located
+from refocal.log import Event, read_log
 from refocal.whole import whole
 
 __all__ = ["Handed", "Wanted", "hand_off"]
@@ -79,13 +80,13 @@ def hand_off(out: Path, wanted: Wanted) -> Handed:
     WriteError
         If something cannot be written.
     """
-    events = list(read_log(out / _LOG))
-    if not events:
+    aside: list[Event] = []
+    found = sections(_tiles_of(read_log(out / _LOG), aside))
+    if not found and not aside:
         raise UsageError(f"{out} holds no {_LOG} with anything in it; give the output folder of a run")
-    found = sections(events)
     _check_names(found, wanted.only)
     handed = Handed(found)
-    astigmatic = astigmatic_beams(event for event in events if event["event"] == "alert")
+    astigmatic = astigmatic_beams(event for event in aside if event["event"] == "alert")
     document = retake_document(found, retake_share=wanted.retake_share, astigmatic=astigmatic)
     _json(out / RETAKES, document, handed)
     again = [section for section in found if to_retake(section, wanted.retake_share)]
@@ -97,13 +98,21 @@ def hand_off(out: Path, wanted: Wanted) -> Handed:
         for section in found:
             _text(out / FOLDER / "sbemimage" / f"{file_stem(section)}.txt", _lines(grid_tiles(section)), handed)
     if wanted.feabas is not None or wanted.render_ws is not None:
-        _stitching(out, [s for s in found if not wanted.only or s.name in wanted.only], wanted, _roots(events), handed)
+        _stitching(out, [s for s in found if not wanted.only or s.name in wanted.only], wanted, _roots(aside), handed)
     return handed
 
 
 def file_stem(section: Section) -> str:
     """Return the section's name as a file may be called."""
     return _UNSAFE.sub("_", section.name).strip(". ") or "section"
+
+
+def _tiles_of(events: Iterable[Event], aside: list[Event]) -> Iterator[Event]:
+    """Pass events on; those of jobs and alerts, which are few, are put aside too."""
+    for event in events:
+        if event["event"] in ("job", "alert"):
+            aside.append(event)
+        yield event
 
 
 def _check_names(found: Sequence[Section], only: frozenset[str]) -> None:
@@ -124,7 +133,7 @@ def _stitching(out: Path, found: Sequence[Section], wanted: Wanted, roots: Seque
                 _check_finished(section)
             if wanted.fetch:
                 _fetch(out, section, roots, wanted.fetch)
-            montage = Montage(section, out, wanted.pixel_nm)
+            montage = Montage(located(section, roots), out, wanted.pixel_nm)
             if wanted.feabas is not None:
                 path = wanted.feabas / "stitch" / "stitch_coord" / f"{file_stem(section)}.txt"
                 _text(path, coordinate_file(montage), handed)

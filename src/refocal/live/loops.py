@@ -18,7 +18,7 @@ from refocal.log import Event
 from refocal.tiles import TileSink
 from refocal.values import Gate, Restorer
 
-_NICE = 10
+_NICE = 19
 _LOCKS = 64
 _LIGHT = ("symlink", "link", "skip")
 

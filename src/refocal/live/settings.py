@@ -14,7 +14,7 @@ class Settings:
     """A part of the family `layouts`, or `auto` for the one that recognises the folder."""
     settle: float = 3.0
     """Seconds for which a file must stay the same where nothing better says that it is complete."""
-    poll: float = 0.3
+    poll: float = 0.15
     """Seconds between two looks."""
     order: Order = "newest"
     """Which sections are restored first when restoring lags."""

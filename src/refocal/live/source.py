@@ -66,7 +66,7 @@ class LiveSource:
         *,
         contrast: Contrast | None = None,
         found_contrast: Callable[[Contrast], None] = lambda contrast: None,
-        poll: float = 0.3,
+        poll: float = 0.15,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.contrast = contrast
