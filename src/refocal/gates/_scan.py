@@ -44,7 +44,8 @@ def _constant(image: Counts) -> NDArray[np.intp]:
     left = max(0, (image.shape[1] - _STRIP) // 2)
     strip = image[:, left : left + _STRIP]
     flat = np.flatnonzero((strip == strip[:, :1]).all(1))
-    return flat[(image[flat] == image[flat, :1]).all(1)]
+    whole: NDArray[np.intp] = flat[(image[flat] == image[flat, :1]).all(1)]
+    return whole
 
 
 def _breaks(image: Counts) -> list[int]:

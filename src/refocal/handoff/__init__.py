@@ -86,7 +86,7 @@ def hand_off(out: Path, wanted: Wanted) -> Handed:
         raise UsageError(f"{out} holds no {_LOG} with anything in it; give the output folder of a run")
     _check_names(found, wanted.only)
     handed = Handed(found)
-    astigmatic = astigmatic_beams(event for event in aside if event["event"] == "alert")
+    astigmatic = astigmatic_beams(dict(event) for event in aside if event["event"] == "alert")
     document = retake_document(found, retake_share=wanted.retake_share, astigmatic=astigmatic)
     _json(out / RETAKES, document, handed)
     again = [section for section in found if to_retake(section, wanted.retake_share)]
