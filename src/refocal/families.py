@@ -15,7 +15,7 @@ from typing import Any
 from refocal.errors import BadOptionError, MissingExtraError, UnknownPartError, missing_extra, nearest
 
 FAMILIES = frozenset(
-    {"formats", "layouts", "degradations", "nets", "objectives", "metrics", "restorers", "gates", "segmenters"}
+    {"formats", "volume_formats", "layouts", "degradations", "nets", "objectives", "metrics", "restorers", "gates", "segmenters"}
 )
 
 # Which extra brings a package that parts import plainly.

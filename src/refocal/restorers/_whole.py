@@ -9,6 +9,9 @@ A net with a window mixes all that it sees, so it never sees anything but window
 image's origin, the last ones pushed back inside, overlapping by at least twice the halo. There the results fade
 linearly into each other. Neither the size of the image nor how it was cut changes which windows a pixel belongs to.
 
+A piece of a larger field (`Frames.piece`) goes the same way, with two differences: only its core is restored, and the
+context or the place of the windows is that of the field. So the pieces of a field, put together, are the field restored.
+
 Counts stay counts: a tile is scaled to float32 when its turn comes, so memory does not grow with the image.
 """
 
@@ -19,10 +22,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from refocal.blocks import Block, plan
+from refocal.blocks import Block, Box, plan
 from refocal.errors import BadModelError
 from refocal.header import ModelHeader
-from refocal.values import Contrast, Counts, Frames, Pixels, Reach, Restored
+from refocal.values import Contrast, Counts, Frames, Piece, Pixels, Reach, Restored
 
 WHOLE_PX = 4 << 20
 TILE_PX = 1536
@@ -98,21 +101,37 @@ class Tiling:
 
 def restore(batch: Sequence[Frames], graph: Graph, reach: Reach, tiling: Tiling) -> list[Restored]:
     """Restore the target image of each of the frames with a net."""
-    return [Restored(_image(f.image, f.contrast, graph, reach, tiling), contrast=f.contrast) for f in batch]
+    return [Restored(_image(f, graph, reach, tiling), contrast=f.contrast) for f in batch]
 
 
-def _image(counts: Counts, contrast: Contrast, graph: Graph, reach: Reach, tiling: Tiling) -> Counts:
+def gather(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> NDArray[np.float64]:
+    """Return what the core of a piece adds to the context of its field; the sum over all pieces is the context.
+
+    The core must start on multiples of `reach.multiple` in the field, and end there or at the field's border.
+    """
+    piece = frames.piece
+    if piece is None:
+        raise ValueError("only a piece of a field has a context to gather")
+    padded = _padded(frames.image, reach)
+    field = [n + -n % reach.multiple for n in (max(n, _SMALLEST) for n in piece.field)]
+    blocks = _blocks(padded.shape, reach, tiling, _grown(piece, frames.image.shape, padded.shape))
+    return _context(padded, frames.contrast, graph, blocks, (reach.multiple, field[0] * field[1]))
+
+
+def _image(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> Counts:
+    counts, contrast, piece = frames.image, frames.contrast, frames.piece
     height, width = counts.shape
     if reach.window is not None:
-        return contrast.counts(_windowed(counts, contrast, graph, reach.window, reach.halo), counts.dtype)
-    padded = np.pad(counts, [(0, max(_SMALLEST - n, 0)) for n in counts.shape], mode="reflect")
-    padded = np.pad(padded, [(0, -n % reach.multiple) for n in padded.shape], mode="reflect")
-    if padded.size <= tiling.whole_px:
+        return contrast.counts(_windowed(counts, contrast, graph, reach.window, reach.halo, piece), counts.dtype)
+    padded = _padded(counts, reach)
+    if piece is None and padded.size <= tiling.whole_px:
         restored = _grey(graph.whole(_unit(padded, contrast, graph)), graph)
         return contrast.counts(restored[:height, :width], counts.dtype)
-    blocks = _blocks(padded.shape, reach, tiling)
-    context = _context(padded, contrast, graph, blocks, reach.multiple) if reach.context else None
-    result = np.empty(padded.shape, counts.dtype)
+    blocks = _blocks(padded.shape, reach, tiling, piece and _grown(piece, counts.shape, padded.shape))
+    context = piece.context if piece else None
+    if context is None and reach.context:
+        context = _context(padded, contrast, graph, blocks, (reach.multiple, padded.size)).astype(np.float32)
+    result = padded.copy() if piece else np.empty(padded.shape, counts.dtype)
     for block in blocks:
         tile = _unit(padded[block.read.slices], contrast, graph)
         restored = _grey(graph.whole(tile) if context is None else graph.finish(tile, context), graph)
@@ -120,26 +139,52 @@ def _image(counts: Counts, contrast: Contrast, graph: Graph, reach: Reach, tilin
     return np.ascontiguousarray(result[:height, :width])
 
 
+def _padded(counts: Counts, reach: Reach) -> Counts:
+    padded = np.pad(counts, [(0, max(_SMALLEST - n, 0)) for n in counts.shape], mode="reflect")
+    return np.pad(padded, [(0, -n % reach.multiple) for n in padded.shape], mode="reflect")
+
+
+def _grown(piece: Piece, shape: tuple[int, ...], padded: tuple[int, ...]) -> Box:
+    """Return the core of a piece; where it ends with the frames it takes their padding in."""
+    stops = [p if b == n else b for b, n, p in zip(piece.core.stop, shape, padded, strict=True)]
+    return Box(piece.core.start, tuple(stops))
+
+
 def _context(
-    padded: Counts, contrast: Contrast, graph: Graph, blocks: Sequence[Block], multiple: int
-) -> NDArray[np.float32]:
-    """Return the sum of the contexts that the cores gather, each node weighed by one over the number of nodes."""
+    padded: Counts, contrast: Contrast, graph: Graph, blocks: Sequence[Block], nodes: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the sum of the contexts that the cores gather, each node weighed by one over the number of nodes.
+
+    `nodes` are the edge of a node and the pixels of all of them.
+    """
+    multiple, size = nodes
     total: NDArray[np.float64] | None = None
     for block in blocks:
         share = np.zeros([1, 1, *(n // multiple for n in block.read.shape)], np.float32)
         y, x = (slice(s.start // multiple, s.stop // multiple) for s in block.write.inside(block.read))
-        share[0, 0, y, x] = multiple**2 / padded.size
+        share[0, 0, y, x] = multiple**2 / size
         part = graph.gather(_unit(padded[block.read.slices], contrast, graph), share)
         total = part.astype(np.float64) + (0 if total is None else total)
     if total is None:
         raise ValueError(f"an image of shape {padded.shape} has no pixels")
-    return total.astype(np.float32)
+    return total
 
 
-def _windowed(counts: Counts, contrast: Contrast, graph: Graph, window: int, halo: int) -> Pixels:
+def _windowed(
+    counts: Counts, contrast: Contrast, graph: Graph, window: int, halo: int, piece: Piece | None
+) -> Pixels:
     """Restore by overlapping windows that fade into each other; an image below the window is mirrored up to it."""
     padded = np.pad(counts, [(0, max(window - n, 0)) for n in counts.shape], mode="reflect")
-    rows, columns = (_fades(n, window, halo) for n in padded.shape)
+    rows, columns = (
+        [
+            (start - origin, fade)
+            for start, fade in _fades(max(field, window), window, halo)
+            if origin <= start <= origin + length - window
+        ]
+        for origin, field, length in zip(
+            piece.origin if piece else (0, 0), piece.field if piece else counts.shape, padded.shape, strict=True
+        )
+    )
     result = np.zeros(padded.shape, np.float32)
     for y, down in rows:
         for x, across in columns:
@@ -160,11 +205,19 @@ def _fades(length: int, window: int, halo: int) -> list[tuple[int, Pixels]]:
     return [(start, (tent / total[start : start + window]).astype(np.float32)) for start in starts]
 
 
-def _blocks(shape: tuple[int, ...], reach: Reach, tiling: Tiling) -> list[Block]:
-    """Cut an image so that cores and read boxes start on the net's grid."""
+def _blocks(shape: tuple[int, ...], reach: Reach, tiling: Tiling, core: Box | None = None) -> list[Block]:
+    """Cut an image, or a core of it, so that cores and read boxes start on the net's grid."""
     size = max(1, tiling.tile_px // reach.multiple) * reach.multiple
     halo = -(-reach.halo // reach.multiple) * reach.multiple
-    return list(plan(shape, (size, size), (halo, halo)))
+    if core is None:
+        return list(plan(shape, (size, size), (halo, halo)))
+    cut = (_moved(block.write, core.start) for block in plan(core.shape, (size, size), (0, 0)))
+    return [Block("", write, write.grow((halo, halo), shape)) for write in cut]
+
+
+def _moved(box: Box, by: tuple[int, ...]) -> Box:
+    start, stop = (tuple(a + b for a, b in zip(corner, by, strict=True)) for corner in (box.start, box.stop))
+    return Box(start, stop)
 
 
 def _unit(counts: Counts, contrast: Contrast, graph: Graph) -> Pixels:

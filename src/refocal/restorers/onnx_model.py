@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from refocal import header
 from refocal.errors import BadModelError
@@ -58,6 +60,10 @@ class ONNXModel:
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
         return _whole.restore(batch, self.graph, self.reach, self._tiling)
+
+    def gather(self, frames: Frames, /) -> NDArray[np.float64]:
+        """Return what the core of a piece adds to the context of its field."""
+        return _whole.gather(frames, self.graph, self.reach, self._tiling)
 
 
 def _session(onnx: bytes, threads: int | None) -> onnxruntime.InferenceSession:

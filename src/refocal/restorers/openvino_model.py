@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 from refocal import header
 from refocal.errors import BadModelError
@@ -65,6 +66,10 @@ class OpenVINOModel:
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
         return _whole.restore(batch, self.graph, self.reach, self._tiling)
+
+    def gather(self, frames: Frames, /) -> NDArray[np.float64]:
+        """Return what the core of a piece adds to the context of its field."""
+        return _whole.gather(frames, self.graph, self.reach, self._tiling)
 
 
 def _compile(onnx: bytes, precision: Precision, threads: int | None) -> openvino.CompiledModel:

@@ -5,6 +5,7 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from refocal import header, weights
@@ -61,6 +62,10 @@ class TorchModel:
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
         return _whole.restore(batch, self.graph, self.reach, self._tiling)
+
+    def gather(self, frames: Frames, /) -> NDArray[np.float64]:
+        """Return what the core of a piece adds to the context of its field."""
+        return _whole.gather(frames, self.graph, self.reach, self._tiling)
 
 
 class _Graph:

@@ -1,0 +1,166 @@
+"""Places that hold named bytes: a local folder, or an object store reached by a URL.
+
+Names are relative posix paths. A write is whole or not at all: a folder renames, an object store puts. Writes that
+fail are tried again a few times, because object stores do fail now and then.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from refocal.errors import UsageError, WriteError, missing_extra
+from refocal.whole import whole
+
+Result = TypeVar("Result")
+
+_TRIES = 4
+_WAIT_SECONDS = 0.05
+
+
+class Store(Protocol):
+    """Named bytes."""
+
+    url: str
+    """Where it is, as a person would write it."""
+    path: Path | None
+    """The local folder or file, None for object stores."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes of a name, None where there are none."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a name, whole or not at all; raises `OSError`."""
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Say whether a name is there."""
+        ...
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names below a folder, sorted; unfinished files are left out."""
+        ...
+
+    def remove(self) -> None:
+        """Remove everything."""
+        ...
+
+
+def store(where: str | Path) -> Store:
+    """Return the place that a path or URL names; nothing is made or looked at.
+
+    Raises
+    ------
+    MissingExtraError, UsageError
+        If a URL is given and its file system is not installed or not known.
+    """
+    text = str(where)
+    if "://" in text and not text.startswith("file://"):
+        return _Bucket(text.rstrip("/"))
+    return _Folder(Path(text.removeprefix("file://")))
+
+
+def sibling(place: Store, suffix: str) -> Store:
+    """Return the place beside another one whose name is longer by `suffix`."""
+    return store(place.url + suffix)
+
+
+def patient(action: Callable[[], Result]) -> Result:
+    """Return what an action returns; one that raises `OSError` is tried again after a short wait, three times.
+
+    Raises
+    ------
+    WriteError
+        If it fails every time.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return action()
+        except OSError as error:
+            if attempt == _TRIES - 1 or isinstance(error, PermissionError | NotADirectoryError):
+                raise WriteError(f"cannot be written: {error.strerror or error}") from error
+            time.sleep(_WAIT_SECONDS * 4**attempt)
+    raise AssertionError("unreachable")
+
+
+class _Folder:
+    """A local folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path = path
+        self.url = str(path)
+
+    def read(self, name: str) -> bytes | None:
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return (self.path / name).read_bytes()
+        return None
+
+    def write(self, name: str, content: bytes) -> None:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target, tag=str(os.getpid())) as part:
+            part.write_bytes(content)
+
+    def exists(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        for folder, folders, files in os.walk(self.path / prefix):
+            folders.sort()
+            for file in sorted(files):
+                if not file.endswith(".part"):
+                    yield (Path(folder) / file).relative_to(self.path).as_posix()
+
+    def remove(self) -> None:
+        import shutil
+
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+class _Bucket:
+    """A folder of an object store, through fsspec."""
+
+    path = None
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            import fsspec
+        except ModuleNotFoundError as error:
+            raise missing_extra("fsspec", "volumes") from error
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"{url}: cannot be reached: {' '.join(str(error).split())}") from error
+
+    def read(self, name: str) -> bytes | None:
+        with suppress(FileNotFoundError, IsADirectoryError):
+            content: bytes = self._files.cat_file(self._at(name))
+            return content
+        return None
+
+    def write(self, name: str, content: bytes) -> None:
+        self._files.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+        self._files.pipe_file(self._at(name), content)
+
+    def exists(self, name: str) -> bool:
+        there: Any = self._files.exists(self._at(name))
+        return bool(there)
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        root = self._root.strip("/")
+        for found in sorted(self._files.find(self._at(prefix) if prefix else self._root)):
+            yield found.strip("/").removeprefix(root).lstrip("/")
+
+    def remove(self) -> None:
+        if self._files.exists(self._root):
+            self._files.rm(self._root, recursive=True)
+
+    def _at(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"

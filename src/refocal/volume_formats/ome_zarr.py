@@ -1,0 +1,231 @@
+"""OME-Zarr 0.4 (Zarr 2) and 0.5 (Zarr 3, chunks in shards), read and written with zarr-python.
+
+The axes may stand in any order; channel and time axes must have one entry. Lengths are nanometres, whatever unit the
+file uses. Chunks that are not there are 0, as Zarr defines it, and all-zero chunks are not written.
+
+Source: https://ngff.openmicroscopy.org/0.4 and /0.5.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from refocal.blocks import Box
+from refocal.errors import RefocalError, UnreadableError, UsageError, missing_extra
+from refocal.store import Store
+from refocal.values import Counts, Volume, VolumeInfo
+from refocal.volume_formats import _axes
+
+__all__ = ["OmeZarr"]
+
+_NM = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "meter": 1e9, "angstrom": 0.1, "picometer": 1e-3}
+_KINDS = {"t": "time", "c": "channel"}
+
+
+class OmeZarr:
+    """OME-Zarr images."""
+
+    extensions = (".zarr", ".ome.zarr", ".ngff")
+    blockwise = True
+
+    def matches(self, place: Store, /) -> bool:
+        """Say whether there is a Zarr group or array."""
+        return any(place.exists(name) for name in (".zgroup", ".zattrs", "zarr.json", ".zarray"))
+
+    def open(self, place: Store, level: int = 0, *, write: bool = False) -> Volume:
+        """Open one level.
+
+        Raises
+        ------
+        UnreadableError, UnsupportedError
+            If it is damaged, not an OME-Zarr image, or has several channels.
+        """
+        attributes, version = _attributes(place)
+        try:
+            image = attributes["multiscales"][0]
+            datasets = image["datasets"]
+            axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
+            path = datasets[level]["path"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise UnreadableError(f"{place.url}: is Zarr but not an OME-Zarr image with a level {level}") from error
+        array = _array(place, path, write)
+        names = _axes.checked("".join(str(axis["name"]).lower() for axis in axes), array.shape, place.url)
+        voxel, offset = _transform(image, datasets[level], axes, names)
+        chunk, unit = array.chunks, array.shards or array.chunks
+        info = VolumeInfo(
+            _axes.triple(names, array.shape, 1),
+            np.dtype(array.dtype).newbyteorder("="),
+            _axes.triple(names, chunk, 1),
+            _axes.triple(names, unit, 1),
+            voxel,
+            offset,
+            names,
+            version,
+            len(datasets),
+            {key: value for key, value in attributes.items() if key == "omero"},
+        )
+        return _ZarrVolume(place, path, array, info)
+
+    def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
+        """Make an image; version 0.5 if the finest level says so or has shards, else 0.4. What is there is kept."""
+        first = levels[0]
+        sharded = first.unit != first.chunk
+        version = first.version or ("0.5" if sharded else "0.4")
+        if version not in ("0.4", "0.5"):
+            raise UsageError(f"{place.url}: OME-Zarr {version!r} is not written; expected 0.4 or 0.5")
+        if sharded and version == "0.4":
+            raise UsageError(f"{place.url}: OME-Zarr 0.4 has no shards; ask for 0.5, or for none")
+        image = {"name": place.url.rstrip("/").rpartition("/")[2], **_multiscale(levels)}
+        old = version == "0.4"
+        ome = {"multiscales": [{"version": "0.4", **image} if old else image], **first.metadata}
+        attributes = {**ome, "refocal": provenance} if old else {"ome": {"version": "0.5", **ome}, "refocal": provenance}
+        zarr = _zarr()
+        with _named(place):
+            group = zarr.open_group(_zarr_store(place), mode="a", zarr_format=2 if old else 3)
+            for number, info in enumerate(levels):
+                if str(number) not in group:
+                    _create_array(group, str(number), info, old)
+            group.update_attributes(_plain(attributes))
+
+
+class _ZarrVolume:
+    """One array of an image."""
+
+    def __init__(self, place: Store, path: str, array: Any, info: VolumeInfo) -> None:
+        self.info = info
+        self._place, self._path, self._array = place, path, array
+
+    def read(self, box: Box, /) -> Counts:
+        with _named(self._place):
+            counts = np.asarray(self._array[_axes.index(self.info.axes, box)])
+        native = counts.astype(self.info.dtype, copy=False)
+        return _axes.to_zyx(self.info.axes, native, box)
+
+    def write(self, box: Box, counts: Counts, /) -> None:
+        self._array[_axes.index(self.info.axes, box)] = _axes.from_zyx(self.info.axes, counts)
+
+    def missing(self, box: Box, /) -> int:
+        edges = _axes.spread(self.info.axes, self.info.unit, 1)
+        spans = [range(s.start // n, -(-s.stop // n)) for s, n in zip(_axes.index(self.info.axes, box), edges, strict=True)]
+        keys = (self._array.metadata.encode_chunk_key(at) for at in product(*spans))
+        return prod(map(len, spans)) - sum(self._place.exists(f"{self._path}/{key}") for key in keys)
+
+    def close(self) -> None:
+        pass
+
+
+def _attributes(place: Store) -> tuple[dict[str, Any], str]:
+    """Return the OME attributes and their version, without the Zarr library."""
+    for name in ("zarr.json", ".zattrs"):
+        stored = place.read(name)
+        if stored is None:
+            continue
+        try:
+            found = json.loads(stored)
+            found = found.get("attributes", {}) if name == "zarr.json" else found
+            ome = found.get("ome", found)
+            image = (ome.get("multiscales") or [{}])[0]
+            return ome, str(ome.get("version") or image.get("version") or "0.4")
+        except (ValueError, AttributeError, LookupError, TypeError) as error:
+            raise UnreadableError(f"{place.url}: {name} is damaged; get it from a copy") from error
+    raise UnreadableError(f"{place.url}: is Zarr without the attributes of OME-Zarr; write them first")
+
+
+def _array(place: Store, path: str, write: bool) -> Any:
+    zarr = _zarr()
+    try:
+        return zarr.open_array(_zarr_store(place), path=path, mode="r+" if write else "r")
+    except Exception as error:  # the library and its stores raise many kinds
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UnreadableError(f"{place.url}: the array {path!r} cannot be opened: {reason}") from error
+
+
+def _create_array(group: Any, name: str, info: VolumeInfo, old: bool) -> None:
+    axes = info.axes
+    with suppress(_zarr().errors.ContainsArrayError):  # another process was faster
+        group.create_array(
+            name,
+            shape=_axes.spread(axes, info.shape, 1),
+            chunks=_axes.spread(axes, info.chunk, 1),
+            shards=None if info.unit == info.chunk else _axes.spread(axes, info.unit, 1),
+            dtype=info.dtype,
+            fill_value=0,
+            chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
+            dimension_names=None if old else list(axes),
+        )
+
+
+def _transform(
+    image: Mapping[str, Any], dataset: Mapping[str, Any], axes: Sequence[Mapping[str, Any]], names: str
+) -> tuple[tuple[float, float, float] | None, tuple[float, float, float]]:
+    """Return voxel size and offset in nanometres; None where the axes have no unit of length."""
+    scale, offset = np.ones(len(axes)), np.zeros(len(axes))
+    for step in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+        factor = np.asarray(step.get("scale", np.ones(len(axes))), float)
+        scale, offset = scale * factor, offset * factor + np.asarray(step.get("translation", 0.0), float)
+    units = [_NM.get(str(axis.get("unit")), 0.0) for axis in axes]
+    if not all(unit for unit, name in zip(units, names, strict=True) if name in _axes.ZYX):
+        return None, (0.0, 0.0, 0.0)
+    in_nm = [float(f"{a * b:.9g}") for a, b in zip(scale, units, strict=True)]
+    where = [float(f"{a * b:.9g}") for a, b in zip(offset, units, strict=True)]
+    return _axes.triple(names, in_nm, in_nm[-1]), _axes.triple(names, where, 0.0)
+
+
+def _multiscale(levels: Sequence[VolumeInfo]) -> dict[str, Any]:
+    first = levels[0]
+    axes = [
+        {"name": name, "type": _KINDS.get(name, "space")}
+        | ({"unit": "nanometer"} if name in _axes.ZYX and first.voxel_nm else {})
+        for name in first.axes
+    ]
+    datasets = []
+    for number, info in enumerate(levels):
+        voxel = info.voxel_nm or _relative(first, info)
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": _axes.spread(info.axes, voxel, 1.0)}]
+        if any(info.offset_nm):
+            steps.append({"type": "translation", "translation": _axes.spread(info.axes, info.offset_nm, 0.0)})
+        datasets.append({"path": str(number), "coordinateTransformations": steps})
+    return {"axes": axes, "datasets": datasets, "type": "mean"}
+
+
+def _relative(first: VolumeInfo, info: VolumeInfo) -> tuple[float, float, float]:
+    """Return the size of a voxel in voxels of the finest level, for volumes that do not know theirs."""
+    z, y, x = (float(2 ** round(np.log2(a / b))) for a, b in zip(first.shape, info.shape, strict=True))
+    return z, y, x
+
+
+def _zarr() -> Any:
+    try:
+        import zarr
+    except ModuleNotFoundError as error:
+        raise missing_extra("zarr", "volumes") from error
+    return zarr
+
+
+def _zarr_store(place: Store) -> Any:
+    return str(place.path) if place.path else _zarr().storage.FsspecStore.from_url(place.url)
+
+
+class _named:
+    """Turn what the library raises into one line that names the volume; `OSError` stays, for it may be tried again."""
+
+    def __init__(self, place: Store) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RefocalError | OSError):
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            wrong = UsageError if isinstance(error, ValueError | TypeError) else UnreadableError
+            raise wrong(f"{self._place.url}: {reason}") from error
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))

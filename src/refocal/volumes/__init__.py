@@ -1,0 +1,137 @@
+"""Volumes: restored in blocks by any number of processes, resumed, and verified.
+
+    restore_volume("in.zarr", "out.zarr", Job())      here, or one share of it
+    verify_volume("out.zarr")                         does what is stored still have the recorded hashes?
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from refocal.engine import Summary, run
+from refocal.errors import UsageError
+from refocal.job import Job, Progress
+from refocal.log import Event
+from refocal.values import Restorer, Volume
+from refocal.volumes.finish import finish
+from refocal.volumes.places import STACK, Storage, is_volume, names_volume, open_input
+from refocal.volumes.sink import Compare
+from refocal.volumes.source import Whole, keep_all
+from refocal.volumes.work import Restoration, begin, join
+
+__all__ = [
+    "Restoration", "Storage", "begin", "finish", "is_volume", "join", "names_volume", "restore_volume", "verify_volume",
+]  # fmt: skip
+
+
+def restore_volume(
+    given: str | Path,
+    out: str | Path,
+    job: Job,
+    storage: Storage | None = None,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    overwrite: bool = False,
+    restorer: Restorer | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Restore a volume; what is recorded in the ledger `OUT.refocal` is not done again.
+
+    Parameters
+    ----------
+    given
+        OME-Zarr, precomputed, HDF5 or a stack of images: a path, or a URL of an object store. Only ever read.
+    out
+        Where the volume goes; its ending says the format, else it is that of the input.
+    storage
+        Chunks, shards, version and blocks of the output.
+    shard
+        (i, n): every n-th block from the i-th on; every n-th slab of sections for nets with a global context. The one
+        that finds all blocks done makes the coarser levels.
+    overwrite
+        Begin anew where `out` holds the work of another job.
+    restorer
+        Stands in for the job's own.
+
+    Raises
+    ------
+    UsageError
+        For anything that is wrong with the request as a whole, before any block is touched.
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise UsageError(f"there is no shard {index} of {count}; expected 0 to {count - 1}")
+    if overwrite and count > 1:
+        raise UsageError("--overwrite together with --shard would remove what other shards do; remove the output first")
+    work = begin(given, out, job, storage, overwrite=overwrite, restorer=restorer)
+    return restore_share(work, shard, progress)
+
+
+def restore_share(work: Restoration, shard: tuple[int, int] = (0, 1), progress: Progress | None = None) -> Summary:
+    """Do one share of a volume that has begun; see `restore_volume`."""
+    total = Summary({}, (), 0, 0.0)
+    for stage in work.stages():
+        if stage.name.startswith("level") and not _done(work, stage.name):
+            break
+        mine = stage.blocks() if stage.name.startswith("level") else work.mine(stage.blocks(), shard)
+        total = added(total, stage.run(mine, work.batch, _shower(work, stage.name, progress)), stage.name)
+    if not total.failed:
+        finish(work)
+    return total
+
+
+def added(total: Summary, part: Summary, stage: str) -> Summary:
+    """Add what a stage did: only restoring counts sections; what failed counts in every stage."""
+    names = (*total.failed, *(name if stage == "restore" else f"{stage}: {name}" for name in part.failed))
+    seconds = total.seconds + part.seconds
+    if stage != "restore":
+        return replace(total, failed=names, seconds=seconds)
+    counts = {name: total.counts.get(name, 0) + n for name, n in part.counts.items()}
+    return Summary(counts, names, total.pixels + part.pixels, seconds)
+
+
+def verify_volume(out: str | Path, *, shard: tuple[int, int] = (0, 1), progress: Progress | None = None) -> Summary:
+    """Compare every block of an output with the hash in its record; nothing is written.
+
+    Returns
+    -------
+    Summary
+        `failed` names the blocks that differ or are not done.
+
+    Raises
+    ------
+    UsageError
+        If there is no ledger.
+    """
+    work = join(out)
+    total = Summary({}, (), 0, 0.0)
+    for level in range(len(work.levels)):
+        stored = _stored(work, level)
+        blocks = islice(work.blocks(level), shard[0], None, shard[1])
+        show = _shower(work, f"level {level}", progress)
+        summary = run(Whole(stored, blocks), None, Compare(work.ledger), gate=keep_all, batch=1, ahead=1, progress=show)
+        total = added(total, summary, "restore")
+    return total
+
+
+def _stored(work: Restoration, level: int) -> Volume:
+    if work.kind == STACK or work.kind == "hdf5":
+        return open_input(work.out.url)
+    return work.levels[level]
+
+
+def _done(work: Restoration, stage: str) -> bool:
+    """Say whether all blocks of the level below are there."""
+    below = int(stage.removeprefix("level ")) - 1
+    there = sum(1 for _ in work.ledger.place.names(f"blocks/{below}"))
+    return there >= work.count(below)
+
+
+def _shower(work: Restoration, stage: str, progress: Progress | None) -> Callable[[Event], None] | None:
+    if progress is None:
+        return None
+    level = int(stage.rpartition(" ")[2]) if stage.startswith("level") else 0
+    blocks = work.count(level)
+    total = work.levels[0].info.shape[0] * blocks // -(-work.levels[0].info.shape[0] // work.size[0])
+    return lambda event: progress(event, total if stage == "restore" else blocks)

@@ -1,0 +1,86 @@
+"""What is done once all blocks are there: files that are written in one go, the image of grades, the log of all blocks."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from refocal import volume_formats
+from refocal.blocks import Box
+from refocal.errors import WriteError
+from refocal.store import patient, store
+from refocal.values import Counts, VolumeInfo
+from refocal.volumes.places import STACK
+from refocal.volumes.stack import write_stack
+from refocal.volumes.work import Restoration, provenance_of
+from refocal.whole import whole
+
+GRADES = "grades.zarr"
+"""Name of the image of grades in the ledger: one voxel for each section of each block, uint8."""
+CODES = {"restored": 1, "kept": 2, "retake": 3, "no_content": 4}
+"""What its voxels mean; 0 is not done."""
+
+
+def finish(work: Restoration) -> bool:
+    """Write what needs all blocks, if they are all there; say whether they are.
+
+    Several processes may do this at the same time: they write the same bytes.
+    """
+    records = {record["key"]: record for record in work.ledger.records()}
+    if len(records) < sum(work.count(level) for level in range(len(work.levels))):
+        return False
+    if work.kind == STACK or not volume_formats.format_of(work.kind).blockwise:
+        _pack(work)
+    grades = np.zeros(_map_shape(work), np.uint8)
+    for block in work.blocks():
+        z, y, x = (a // n for a, n in zip(block.write.start, work.size, strict=True))
+        for found in records[block.key]["sections"]:
+            grades[z * work.size[0] + found["section"], y, x] = CODES.get(found["decision"], 0)
+    _write_grades(work, grades)
+    work.ledger.write_log()
+    return True
+
+
+def _map_shape(work: Restoration) -> tuple[int, int, int]:
+    (depth, height, width), (_, y, x) = work.levels[0].info.shape, work.size
+    return depth, -(-height // y), -(-width // x)
+
+
+def _write_grades(work: Restoration, grades: Counts) -> None:
+    first, (_, y, x) = work.levels[0].info, work.size
+    z_nm, y_nm, x_nm = first.voxel_nm or (1.0, 1.0, 1.0)
+    offset = tuple(o + (n - 1) / 2 * v for o, n, v in zip(first.offset_nm, (1, y, x), (z_nm, y_nm, x_nm), strict=True))
+    info = VolumeInfo(
+        (grades.shape[0], grades.shape[1], grades.shape[2]), grades.dtype, (64, 256, 256), (64, 256, 256),
+        (z_nm, y_nm * y, x_nm * x) if first.voxel_nm else None,
+        (offset[0], offset[1], offset[2]) if first.voxel_nm else (0.0, 0.0, 0.0),
+    )  # fmt: skip
+    form, place = volume_formats.format_of("ome_zarr"), store(f"{work.ledger.place.url}/{GRADES}")
+    form.create(place, [info], {**provenance_of(work.ledger, work.ledger.job() or {}), "codes": CODES})
+    patient(partial(form.open(place, write=True).write, Box((0, 0, 0), grades.shape), grades))
+
+
+def _pack(work: Restoration) -> None:
+    """Write a file in one go from the scratch volume."""
+    path = Path(work.out.url)
+    try:
+        if work.kind == STACK:
+            source = Path(work.given)
+            write_stack(path, work.levels[0], source if source.is_file() else None)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as part:
+            _fill(work, part)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _fill(work: Restoration, part: Path) -> None:
+    form, target = volume_formats.format_of(work.kind), store(part)
+    info = replace(work.levels[0].info, metadata=work.source.info.metadata)
+    form.create(target, [info], provenance_of(work.ledger, work.ledger.job() or {}))
+    volume = form.open(target, write=True)
+    for block in work.blocks():
+        volume.write(block.write, work.levels[0].read(block.write))
+    volume.close()

@@ -1,0 +1,155 @@
+"""What has been done to a volume: one small record for each block, beside the volume, in the same store.
+
+    OUT.refocal/job.json               the resolved job with its plan, and the hash of both: the task hash
+    OUT.refocal/blocks/L/Z/Y_X.json    one block of level L: task hash, SHA-256 of its voxels, what was found in each section
+    OUT.refocal/context/Z/Y_X.npy      what one block adds to the contexts of its sections (nets with a global context)
+    OUT.refocal/log.jsonl              all records in one file, when everything is done
+
+A record is written after the voxels, each whole or not at all. So a record means that the voxels are there; voxels
+without a record are written again, with the same bytes. Nothing is ever appended to, so any number of processes on any
+file system or object store may work at the same time; that two do the same block costs time and changes nothing.
+"""
+
+import io
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refocal.errors import UnreadableError, UsageError
+from refocal.log import Event, job_sha256, split_key
+from refocal.store import Store, patient, sibling
+
+JOB, LOG = "job.json", "log.jsonl"
+_KEPT = ("decision", "reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected", "clipped", "checked")
+_MOST_OPEN = 256
+
+
+class Ledger:
+    """The records of one output; a journal for `engine.run`."""
+
+    def __init__(self, out: Store) -> None:
+        self.place = sibling(out, ".refocal")
+        self.sha256 = ""
+        self._open: dict[str, list[dict[str, Any]]] = {}
+
+    def job(self) -> dict[str, Any] | None:
+        """Return the resolved job that the output belongs to, None for a new one.
+
+        Raises
+        ------
+        UnreadableError
+            If it is damaged.
+        """
+        stored = self.place.read(JOB)
+        if stored is None:
+            return None
+        try:
+            found = json.loads(stored)
+            job: dict[str, Any] = found["job"]
+            if found["job_sha256"] != job_sha256(job):
+                raise ValueError("the hash is of something else")
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableError(f"{self.place.url}/{JOB}: is damaged ({error}); begin with --overwrite") from error
+        self.sha256 = found["job_sha256"]
+        return job
+
+    def begin(self, job: Mapping[str, Any]) -> None:
+        """Take on a job; one that is there must be the same.
+
+        Raises
+        ------
+        UsageError
+            If the output belongs to another job; says what differs.
+        """
+        before = self.job()
+        digest = job_sha256(job)
+        if before is not None and self.sha256 != digest:
+            plain = json.loads(json.dumps(job, default=str))
+            changed = [f"{k}: {before.get(k)} -> {v}" for k, v in plain.items() if before.get(k) != v]
+            raise UsageError(
+                f"{self.place.url} holds the work of another job ({'; '.join(changed)}); choose another output or pass "
+                "--overwrite"
+            )
+        self.sha256 = digest
+        if before is None:
+            content = json.dumps({"job_sha256": digest, "job": job}, indent=1, default=str).encode()
+            patient(partial(self.place.write, JOB, content))
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """Return the record of a block under this job."""
+        try:
+            found = json.loads(self.place.read(_name(key)) or b"null")
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) and found.get("job_sha256") == self.sha256 else None
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield all records under this job, in the order of their names."""
+        for name in self.place.names("blocks"):
+            try:
+                found = json.loads(self.place.read(name) or b"null")
+            except ValueError:
+                continue
+            if isinstance(found, dict) and found.get("job_sha256") == self.sha256:
+                yield found
+
+    def append(self, event: Event, /) -> None:
+        """Take the event of a section or a block; the one that says that the voxels are there completes the record."""
+        key, section = split_key(event["key"])
+        if event["decision"] in ("failed", "unreadable", "queued"):
+            self._open.pop(key, None)
+            return
+        facts = {name: event[name] for name in _KEPT if event.get(name) is not None}
+        self._open.setdefault(key, []).append({"section": section, **facts, "seconds": event["seconds"]})
+        if event.get("output_sha256"):
+            self._write(key, event)
+        while len(self._open) > _MOST_OPEN:  # blocks one of whose sections failed
+            self._open.pop(next(iter(self._open)))
+
+    def _write(self, key: str, event: Event) -> None:
+        sections = sorted(self._open.pop(key), key=lambda found: int(found["section"]))
+        record = {
+            "key": key,
+            "job_sha256": self.sha256,
+            "output_sha256": event["output_sha256"],
+            "missing_chunks": event.get("missing_chunks", 0),
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "worker": f"{platform.node()}:{os.getpid()}",
+            "seconds": round(sum(found.pop("seconds") for found in sections), 6),
+            "sections": sections,
+        }
+        patient(partial(self.place.write, _name(key), json.dumps(record, allow_nan=False, default=str).encode()))
+
+    def array(self, name: str) -> NDArray[Any] | None:
+        """Return a stored array, None where it is not there or damaged."""
+        stored = self.place.read(name)
+        try:
+            return None if stored is None else np.load(io.BytesIO(stored), allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            return None
+
+    def keep(self, name: str, array: NDArray[Any]) -> None:
+        """Store an array."""
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        patient(partial(self.place.write, name, buffer.getvalue()))
+
+    def write_log(self) -> None:
+        """Gather all records in one file of JSON lines, the job first."""
+        lines = [{"event": "job", "job_sha256": self.sha256, "job": self.job()}]
+        lines += ({"event": "block", **record} for record in self.records())
+        content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        patient(partial(self.place.write, LOG, content))
+
+
+def _name(key: str) -> str:
+    level, _, corner = key.partition("@")
+    z, y, x = corner.split(",")
+    return f"blocks/{level}/{z}/{y}_{x}.json"

@@ -1,0 +1,116 @@
+"""Sinks of volumes: a block is written when its last section is there, and only looked at where that is all."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from refocal.blocks import Block
+from refocal.errors import TileError, WriteError
+from refocal.store import patient
+from refocal.values import Counts, Frames, Grade, Restored, Volume
+from refocal.volumes.grid import Page
+from refocal.volumes.ledger import Ledger
+
+_MOST_OPEN = 8
+
+
+class BlockSink:
+    """Writes blocks, whole or not at all; sections are gathered in memory.
+
+    Parameters
+    ----------
+    out
+        The level that is written.
+    ledger
+        Knows which blocks are done.
+    given
+        The input, to count chunks that are not there; None where the blocks come from elsewhere.
+    """
+
+    def __init__(self, out: Volume, ledger: Ledger, given: Volume | None = None) -> None:
+        self._out, self._ledger, self._given = out, ledger, given
+        self._open: dict[str, tuple[Counts, set[int]]] = {}
+        self._recorded = lru_cache(maxsize=64)(lambda key: ledger.record(key) is not None)
+
+    def has(self, block: Block, /) -> bool:
+        """Say whether the block is recorded under this job."""
+        return self._recorded(block.home.key if isinstance(block, Page) else block.key)
+
+    def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
+        """Add a restored section; returns `output_sha256` with the last one of a block.
+
+        Raises
+        ------
+        WriteError
+            If the store does not take the block, after some tries.
+        """
+        return self._add(block, restored.counts)
+
+    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any]:
+        """Add a section, or write a whole block, as it is; returns and raises as `write` does."""
+        return self._add(block, frames.image) if isinstance(block, Page) else self._put(block, frames.counts)
+
+    def _add(self, page: Block, counts: Counts) -> Mapping[str, Any]:
+        assert isinstance(page, Page)
+        home = page.home
+        if home.key not in self._open:
+            self._open[home.key] = np.zeros(home.write.shape, counts.dtype), set()
+        gathered, there = self._open[home.key]
+        z = page.write.start[0] - home.write.start[0]
+        gathered[z] = counts[page.write.inside(page.read)[1:]]
+        there.add(z)
+        if len(there) == home.write.shape[0]:
+            del self._open[home.key]
+            return self._put(home, gathered)
+        while len(self._open) > _MOST_OPEN:  # blocks one of whose sections failed
+            del self._open[next(iter(self._open))]
+        return {}
+
+    def _put(self, block: Block, counts: Counts) -> Mapping[str, Any]:
+        counts = np.ascontiguousarray(counts)
+        try:
+            patient(partial(self._out.write, block.write, counts))
+        except WriteError as error:
+            raise WriteError(f"block {block.key} {error}") from error
+        missing = 0 if self._given is None or counts.min(initial=1) != 0 else self._given.missing(block.write)
+        return {"output_sha256": digest(counts), "missing_chunks": missing}
+
+
+class Compare:
+    """A sink that compares what is stored with what was recorded, and writes nothing."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def has(self, block: Block, /) -> bool:
+        """Look at every block."""
+        return False
+
+    def write(self, block: Block, restored: Restored, /) -> None:
+        """Nothing is restored here."""
+
+    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any]:
+        """Compare one block.
+
+        Raises
+        ------
+        TileError
+            If it differs, or was never recorded.
+        """
+        record = self._ledger.record(block.key)
+        where = f"block {block.key} at {block.write.start} to {block.write.stop} (z, y, x)"
+        if record is None:
+            raise TileError(f"{where} is not done; restore again to do what is left")
+        found = digest(frames.counts)
+        if found != record["output_sha256"]:
+            raise TileError(f"{where} differs: SHA-256 {found[:12]}, recorded {record['output_sha256'][:12]}")
+        return {"output_sha256": found}
+
+
+def digest(counts: Counts) -> str:
+    """Return the SHA-256 of (z, y, x) counts as little-endian bytes, x fastest."""
+    little = np.ascontiguousarray(counts, counts.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data).hexdigest()
