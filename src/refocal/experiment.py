@@ -113,7 +113,8 @@ class Strip:
         scope = self.microscope
         counts = np.rint(scope.offset + transmission * (scope.electrons * gain))
         top = 2**scope.bits - 1
-        return np.clip(counts, 0, top).astype(np.uint16)
+        written: Counts = np.clip(counts, 0, top).astype(np.uint16)
+        return written
 
 
 def record(

@@ -150,7 +150,7 @@ def run_job(
         source.contrast = estimate_contrast(source)
     contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
     resolved = {**prepared.resolved, "contrast": contrast}
-    _refuse_other_job(out / LOG, resolved, overwrite)
+    refuse_other_job(out / LOG, resolved, overwrite)
     with Log(out / LOG) as log:
         named = [str(Path(given).resolve()) for given in inputs]
         digest = log.start(resolved, inputs=named, shard=list(shard), tiles=len(source))
@@ -170,7 +170,14 @@ def run_job(
     return summary
 
 
-def _refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) -> None:
+def refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) -> None:
+    """Refuse an output that holds the work of another job, unless it may be overwritten.
+
+    Raises
+    ------
+    UsageError
+        If the last job of the log differs; says in what.
+    """
     jobs = [event for event in read_log(log) if event["event"] == "job"]
     if overwrite or not jobs or jobs[-1]["job_sha256"] == job_sha256(resolved):
         return

@@ -17,6 +17,7 @@ _BLANK, _DROWNED = 0.012, 0.15
 _BLURRED = 0.4
 _COARSE = 4
 _BIN = 8
+_GRID = 0.02  # darker means are bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def measure(counts: Counts, window: Contrast) -> Quality:
     top = counts.max() if counts.size else 0
     at_top = float(np.mean(counts == top)) if counts.size and counts.min() < top else 1.0 * bool(top)
     means = _means(unit, _BIN)
+    means = means[means > _GRID]
     noise = _noise(unit)
     # What is left of the noise in a mean of n pixels; a camera that smears it leaves up to twice as much.
     left = (2 * noise / _BIN) ** 2
@@ -94,8 +96,11 @@ def _noise(unit: Pixels) -> float:
 
 def _detail(unit: Pixels, noise: float, structure: float) -> float:
     means = _means(unit, _COARSE)
-    if min(means.shape) < 3 or structure <= 0:
+    # Neighbours that are both beside the grid: the edge of a bar is no detail.
+    inside = cv2.erode((means > _GRID).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 if means.size else means > 0
+    if np.count_nonzero(inside) < 9 or min(means.shape) < 3 or structure <= 0:
         return 0.0
     left = 2 * (1.5 * noise / _COARSE) ** 2
-    energies = [float(np.mean(np.diff(means, axis=axis) ** 2)) - left for axis in (0, 1)]
+    steps = (np.diff(means, axis=0)[inside[1:]], np.diff(means, axis=1)[inside[:, 1:]])
+    energies = [float(np.mean(step**2)) - left if step.size else 0.0 for step in steps]
     return float(np.sqrt(max(min(energies), 0.0))) / structure

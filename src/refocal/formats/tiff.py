@@ -17,7 +17,7 @@ import tifffile
 
 from refocal.blocks import Box
 from refocal.errors import UnreadableError, UnsupportedError, WriteError
-from refocal.formats import _density, _sem, _tiff_tags
+from refocal.formats import _density, _ome, _sem, _tiff_tags
 from refocal.formats._reader import Reader, decoding, grey, read_rows, refuse_bomb
 from refocal.formats._writing import expected, from_comment, part, to_comment
 from refocal.values import Counts, ImageInfo
@@ -64,7 +64,13 @@ class Tiff:
         original = self.open(source) if source else None
         try:
             with part(path) as unfinished:
-                _write(unfinished, expected(path, pages, like), like, original)
+                _write(
+                    unfinished,
+                    expected(path, pages, like),
+                    like,
+                    original,
+                    _ome.xml(like, path.name) if _ome.is_ome(path) else None,
+                )
         finally:
             if original:
                 original.close()
@@ -165,13 +171,17 @@ class TiffImage(Reader):
         return segment
 
 
-def _write(path: Path, pages: Iterator[Counts], like: ImageInfo, original: TiffImage | None) -> None:
+def _write(
+    path: Path, pages: Iterator[Counts], like: ImageInfo, original: TiffImage | None, described: str | None
+) -> None:
     stored = math.prod(like.shape) * like.dtype.itemsize
     big = stored > _CLASSIC_BYTES or (original is not None and original.tiff.is_bigtiff)
     order = original.tiff.byteorder if original else None
     with tifffile.TiffWriter(path, bigtiff=big, byteorder=order) as writer:
         for index, page in enumerate(pages):
             settings = _settings_like(original, index, like) if original else _settings(like)
+            if described and not original:
+                settings |= {"description": described if not index else ""}
             writer.write(page, metadata=None, software=False, contiguous=False, **settings)
 
 

@@ -1,0 +1,85 @@
+"""The command about streams of a moving stage: burst."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refocal import header
+from refocal.bursts.track import Choice
+from refocal.cli import app
+from refocal.cli._show import watching
+from refocal.cli.tiles import AsJson, Quiet, _choice, _say_summary
+from refocal.errors import BadOptionError
+from refocal.job import LOG, Job, Part
+from refocal.stream_job import Stream, run_stream
+from refocal.values import Contrast
+
+PAGE = "bursts.html"
+
+
+@app.command()
+def burst(
+    stream: Annotated[list[Path], typer.Argument(help="folder of frames, or stack (TIFF, MRC), in the order of time")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="output folder")],
+    restorer: Annotated[str, typer.Option(help="model file, or kind:option=value,...")] = "burst",
+    frames: Annotated[int, typer.Option(help="frames of a burst at most", min=1, max=64)] = 5,
+    every: Annotated[int, typer.Option(help="restore each N-th frame; 0 as few as cover the strip", min=0)] = 0,
+    share: Annotated[float, typer.Option(help="part of a frame that its burst must show", min=0.1, max=1)] = 0.6,
+    window: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that become 0 and 255")] = None,
+    motion: Annotated[str, typer.Option(help="translation or euclidean (with rotation)")] = "translation",
+    mosaic: Annotated[bool, typer.Option("--mosaic", help="put the strip together: mosaic.ome.tif")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="the folder still grows; wait for frames")] = False,
+    idle: Annotated[float, typer.Option(help="with --follow: seconds without a frame that end it")] = 10.0,
+    overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
+    report: Annotated[bool, typer.Option(help="write bursts.html")] = True,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Restore a stream of fast, blurred, noisy frames: several that show the same place become one image.
+
+    Writes `frames/`, `log.jsonl` (with the place of every frame, and why it was left out), `bursts.html`, and with
+    --mosaic one picture of the strip and `positions.csv`. A second run goes on where the first one stopped.
+
+    For example:
+
+        refocal burst stream.tif -o restored --mosaic
+
+        refocal burst frames -o restored --follow --restorer my-burst.safetensors
+    """
+    job = Job(restorer=_part(restorer), gate=Part(kind="always"))
+    settings = Stream(
+        Choice(frames, share, every),
+        _window(window),
+        _choice("--motion", motion, ("translation", "euclidean")),
+        mosaic,
+        follow,
+        idle,
+    )
+    with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
+        summary = run_stream(stream, out, job, settings, overwrite=overwrite, progress=progress)
+    if report:
+        from refocal.report.bursts import write_burst_report
+
+        write_burst_report(out / LOG, out / PAGE)
+    if not quiet:
+        _say_summary(summary, out)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+def _part(text: str) -> Part:
+    """Return the restorer that is named: a model file is one for bursts."""
+    if text.endswith((".safetensors", ".onnx")) or text in header.shipped():
+        return Part(kind="burst", options={"model": text})
+    return Part.parse(text)
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+        Contrast(low, high)
+    except ValueError as error:
+        raise BadOptionError(f"--window is LOW,HIGH with LOW below HIGH, e.g. 120,3900; got {text!r}") from error
+    return low, high

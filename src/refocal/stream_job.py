@@ -1,0 +1,186 @@
+"""Runs a stream through the loop: frames to bursts, bursts to restored frames, those to a mosaic; finished or growing.
+
+The log has one line for each frame of the stream (where it lies, how good it is, why it is left out), and one for each
+frame that was restored. A second run reads the first and goes on.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from refocal import families
+from refocal.blocks import Block
+from refocal.bursts.mosaic import assemble
+from refocal.bursts.quality import grade
+from refocal.bursts.register import Motion
+from refocal.bursts.sink import BurstSink
+from refocal.bursts.stream import BurstSource, propose_window
+from refocal.bursts.track import Choice
+from refocal.engine import Summary, run
+from refocal.errors import BadOptionError, UsageError
+from refocal.job import LOG, Job, Progress, prepare, refuse_other_job
+from refocal.live.ledger import Ledger
+from refocal.live.scanning import Scanner
+from refocal.live.source import LiveSource
+from refocal.log import Log, done, latest, read_log
+from refocal.tiles import Tile, TileSource, check_output
+from refocal.values import Contrast, Frames, Restorer
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How a stream is worked through."""
+
+    choice: Choice = Choice()  # noqa: RUF009 - frozen
+    window: tuple[float, float] | None = None
+    """Counts that become 0 and 255; None proposes them."""
+    motion: Motion = "translation"
+    mosaic: bool = False
+    follow: bool = False
+    """Watch a folder that grows, instead of taking what is there."""
+    idle_seconds: float = 10.0
+    """A growing stream has ended when nothing came for so long."""
+    settle: float = 1.0
+    """Seconds for which a file must stay the same before it is believed to be complete."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises
+        ------
+        BadOptionError
+            If a number is out of range.
+        """
+        for name, value, low, high in (
+            ("frames", self.choice.frames, 1, 64), ("share", self.choice.share, 0.1, 1.0),
+            ("every", self.choice.every, 0, 1 << 30), ("idle", self.idle_seconds, 0.1, 1e6),
+            ("settle", self.settle, 0.0, 1e6),
+        ):  # fmt: skip
+            if not low <= value <= high:
+                raise BadOptionError(f"{name} must be within {low:g}..{high:g}, got {value}")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise BadOptionError(f"a window needs LOW < HIGH, got {self.window[0]:g} and {self.window[1]:g}")
+
+
+def run_stream(
+    inputs: Sequence[Path],
+    out: Path,
+    job: Job,
+    stream: Stream,
+    *,
+    restorer: Restorer | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Restore a stream into `out`; what an earlier run of the same job settled is not done again.
+
+    Parameters
+    ----------
+    inputs
+        Folders of frames, and stacks; opened read-only. With `follow` one folder.
+    out
+        Receives `frames/`, `log.jsonl`, and with `mosaic` the mosaics and `positions.csv`.
+    restorer
+        Stands in for the job's own.
+    progress
+        Called with each event of a restored frame, and the number of bursts found so far.
+
+    Raises
+    ------
+    UsageError
+        For anything that is wrong with the request as a whole, before any frame is touched.
+    """
+    if stream.follow and (len(inputs) != 1 or not Path(inputs[0]).is_dir()):
+        raise UsageError("--follow watches one folder that frames are written to; give just that")
+    prepared = prepare(job, restorer)
+    window = None if stream.window is None else Contrast(*stream.window)
+    frames = _Growing(Path(inputs[0]), stream, window) if stream.follow else TileSource(inputs, contrast=window)
+    check_output(inputs, out)
+    if window is None and isinstance(frames, TileSource):
+        window = propose_window([frames.tile(block) for block in frames])
+        frames.contrast = window
+    resolved = {
+        **prepared.resolved,
+        "gate": "frame quality",
+        "stream": {**asdict(stream), "window": None if window is None else [window.low, window.high]},
+    }
+    for fleeting in ("mosaic", "follow", "idle_seconds", "settle"):
+        resolved["stream"].pop(fleeting)
+    refuse_other_job(out / LOG, resolved, overwrite)
+    with Log(out / LOG) as log:
+        digest = log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs])
+        known, before = _known(out / LOG, digest)
+        source = BurstSource(
+            frames,
+            stream.choice,
+            window or before,
+            motion=stream.motion,
+            known=known,
+            tell=log.append,
+            done=frames.put_down if isinstance(frames, _Growing) else lambda block: None,
+        )
+        summary = run(
+            source,
+            prepared.restorer,
+            BurstSink(out, source, done(out / LOG, digest)),
+            gate=grade,
+            log=log,
+            batch=job.batch,
+            progress=None if progress is None else lambda event: progress(event, len(source)),
+        )
+        log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
+    if stream.mosaic:
+        settled = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
+        assemble(settled, out, next((e["pixel_nm"] for e in settled if e.get("pixel_nm")), None))
+    return summary
+
+
+def _known(log: Path, digest: str) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:
+    """Return the frames that an earlier run of this job followed, and the window that it proposed."""
+    events = [event for event in read_log(log) if event.get("job_sha256") == digest]
+    windows = [Contrast(event["low"], event["high"]) for event in events if event["event"] == "window"]
+    return {e["key"]: e for e in events if e["event"] == "frame"}, windows[-1] if windows else None
+
+
+class _Growing:
+    """Frames of a folder as they are written, by the source of the microscope watch, until none comes any more."""
+
+    def __init__(self, root: Path, stream: Stream, window: Contrast | None) -> None:
+        self._stop, self._idle_seconds, self._since = threading.Event(), stream.idle_seconds, math.inf
+        ledger = Ledger()
+        scanner = Scanner(root, families.make("layouts", "folder"), ledger, settle=stream.settle)
+        self._live = LiveSource(scanner, ledger, self._stop, contrast=window, poll=0.1)
+
+    def __iter__(self) -> Iterator[Block]:
+        threading.Thread(target=self._end_when_idle, name="refocal-idle", daemon=True).start()
+        blocks = iter(self._live)
+        try:
+            while True:
+                # The time in which the loop is busy with frames that came does not count.
+                self._since = time.monotonic()
+                block = next(blocks, None)
+                self._since = math.inf
+                if block is None:
+                    return
+                yield block
+        finally:
+            self._stop.set()
+
+    def read(self, block: Block, /) -> Frames:
+        return self._live.read(block)
+
+    def tile(self, block: Block, /) -> Tile:
+        return self._live.tile(block)
+
+    def put_down(self, block: Block) -> None:
+        self._live.facts(block.key)
+
+    def _end_when_idle(self) -> None:
+        while not self._stop.wait(0.1):
+            if time.monotonic() - self._since > self._idle_seconds and not self._live.lag()[0]:
+                self._stop.set()
+                self._live.wake()
