@@ -34,6 +34,7 @@ def publish_run(
         options=recipe.net_options,
         reach=reach_of(trained.net),
         channels=int(getattr(trained.net, "inputs", recipe.net_options.get("channels", 3))),
+        frames=int(getattr(trained.net, "frames", 1)),
         recipe=recipe.model_dump(mode="json"),
         recipe_sha256=recipe.sha256,
         data=dict(data),

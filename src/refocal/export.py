@@ -3,6 +3,7 @@
 Inputs and outputs (axis order batch, channel, y, x; y and x any multiples of `reach.multiple`):
 
     image (1, c, y, x)                                    -> restored (1, c, y, x); (1, c, w, w) with reach.window = w
+    image (1, frame * c, y, x) of a net for bursts        -> restored (1, c, y, x)
     with reach.context also
     share (1, 1, y / multiple, x / multiple), context (1, w, w)  -> gathered (1, w, w)
 
@@ -54,7 +55,7 @@ def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
     path
         NAME.onnx.
     """
-    model = _graph(weights.round_to(copy.deepcopy(net)), header.channels, header.reach.value)
+    model = _graph(weights.round_to(copy.deepcopy(net)), header)
     _store_as_half(model)
     _strip(model)
     model.producer_name, model.producer_version = "refocal", header.refocal
@@ -84,7 +85,8 @@ class _Both(nn.Module):
         return restored, gathered
 
 
-def _graph(net: nn.Module, channels: int, reach: Reach) -> onnx.ModelProto:
+def _graph(net: nn.Module, header: ModelHeader) -> onnx.ModelProto:
+    reach, channels = header.reach.value, header.channels
     m = reach.multiple
     # Two different sizes well above the multiple: the exporter takes equal or tiny sizes for constants.
     cells = (24, 20) if m < 8 else (6, 5)
@@ -93,6 +95,9 @@ def _graph(net: nn.Module, channels: int, reach: Reach) -> onnx.ModelProto:
     shapes: list[dict[int, object]] = [{2: m * y, 3: m * x}] if m > 1 else [{2: y, 3: x}]
     if reach.window is not None:  # it is run on that size only
         image, shapes = torch.rand(1, channels, reach.window, reach.window), [{}]
+    if header.frames == 0:
+        image = torch.rand(1, 3 * channels, *image.shape[2:])
+        shapes[0][1] = channels * torch.export.Dim("frame", min=2)
     inputs: tuple[Tensor, ...] = (image,)
     module, names, results = net, ["image"], ["restored"]
     if reach.context:

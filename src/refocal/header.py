@@ -64,6 +64,8 @@ class ModelHeader(_Part):
     options: dict[str, JsonValue] = {}
     reach: ReachHeader
     channels: int = Field(default=1, ge=1, le=64)
+    frames: int = Field(default=1, ge=0, le=64)
+    """Frames of a burst that it looks at; 0 for any number of frames, each of `channels`."""
     contrast: str = "dtype"
     """Which counts meant 0 and 1 in training: `dtype` for the full range of the integer type."""
     recipe: dict[str, JsonValue] = {}

@@ -134,7 +134,7 @@ def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, losses
 def _make(recipe: Recipe, fabric: Fabric) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
     net: nn.Module = families.make("nets", recipe.net, **recipe.net_options)
     if recipe.start is not None:
-        adopt(net, _tensors(recipe.start, recipe.net_options.get("channels", 1)))
+        adopt(net, _tensors(recipe.start, int(getattr(net, "inputs", recipe.net_options.get("channels", 1)))))
     objective: nn.Module = families.make("objectives", recipe.objective, **recipe.objective_options)
     optimiser = torch.optim.Adam(net.parameters(), recipe.lr, recipe.betas, foreach=True)
     return net, optimiser, objective.to(fabric.device)

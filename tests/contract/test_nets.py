@@ -29,6 +29,7 @@ SMALL = {
     "fuse": {"width": 8},
     "pconv": {"width": 4, "levels": 2},
     "affinity": {"width": 4, "levels": 2},
+    "burst": {"width": 4, "growth": 3, "layers": 1, "levels": 2},
 }
 NETS = families.names("nets")
 INPUTS = {"sepconv": 2, "unfold": 2, "fuse": 2, "pconv": 2}
@@ -90,6 +91,15 @@ def meta(kind: str, **options: object) -> nn.Module:
         ("fuse", {"channels": 1, "width": 16}, 424_273),
         ("pconv", {}, 25_772_298),
         ("pconv", {"width": 8, "levels": 5}, 182_378),
+        ("burst", {"base": "unet", "up": "transposed"}, 16_227_426),
+        ("burst", {"base": "unet", "up": "transposed", "weight_norm": False}, 16_221_633),
+        ("burst", {"base": "unet", "up": "transposed", "channels": 3}, 16_229_734),
+        ("burst", {"up": "transposed"}, 4_668_241),
+        ("burst", {}, 4_668_241),
+        ("burst", {"merge": "encoder"}, 4_668_241),
+        ("burst", {"growth": 12}, 2_881_153),
+        ("burst", {"growth": 32}, 15_981_073),
+        ("burst", {"levels": 3}, 2_211_089),
         ("contour", {}, 7_852_002),
         ("dcan", {}, 41_462_476),
         ("dcan", {"width": 32}, 10_369_388),

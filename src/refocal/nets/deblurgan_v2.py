@@ -43,15 +43,22 @@ class DeblurGANv2(nn.Module):
         The encoder: `inception_resnet_v2` or `mobilenet_v2`.
     window
         Edge of the windows that it is run on, px; the paper's crops have 256.
+    frames
+        Registered frames of a burst that it sees as channels; the change is added to the first. Wieslander et al. 2021
+        give it 3.
     """
 
-    def __init__(self, channels: int = 1, backbone: Backbone = "inception_resnet_v2", window: int = 256) -> None:
+    def __init__(
+        self, channels: int = 1, backbone: Backbone = "inception_resnet_v2", window: int = 256, frames: int = 1
+    ) -> None:
         super().__init__()
-        self.inputs = channels
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, got {frames}")
+        self.inputs, self.channels, self.frames = channels * frames, channels, frames
         if backbone not in _BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(_BACKBONES)}, got {backbone!r}")
         make, wide, narrow = _BACKBONES[backbone]
-        self.encoder, self.pads = make(channels), make.pads
+        self.encoder, self.pads = make(self.inputs), make.pads
         first, *deep = make.widths
         self.lateral0 = nn.Conv2d(first, narrow, 1, bias=False)
         self.laterals = nn.ModuleList(nn.Conv2d(width, wide, 1, bias=False) for width in deep)
@@ -65,7 +72,7 @@ class DeblurGANv2(nn.Module):
         self.reach = windowed(window, 32)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Restore (batch, channels, y, x) in [0, 1]."""
+        """Restore (batch, frames * channels, y, x) in [0, 1]; returns (batch, channels, y, x)."""
         first, *deep = self.encoder(2 * image - 1)
         first_pads, *pads = self.pads
         sides = [_pad(side(m), p) for side, m, p in zip(self.laterals, deep, pads, strict=True)]
@@ -75,7 +82,7 @@ class DeblurGANv2(nn.Module):
         heads = [_up(head(level), 8 >> i) for i, (head, level) in enumerate(zip(self.heads, pyramid, strict=True))]
         smooth = _up(self.smooth(torch.cat(heads, 1)), 2) + _pad(self.lateral0(first), first_pads)
         change: Tensor = self.final(_up(self.smooth2(smooth), 2))
-        return image + torch.tanh(change) / 2
+        return image[:, : self.channels] + torch.tanh(change) / 2
 
 
 def _normed(inputs: int, outputs: int) -> nn.Sequential:

@@ -6,18 +6,20 @@ import numpy as np
 
 from refocal.blocks import plan
 from refocal.lines import Mask
+from refocal.restorers._whole import fades
 from refocal.values import Pixels, Reach
 
 CORE_PX = 768
 
 
-def through(net: Any, reach: Reach, planes: Pixels, wanted: Mask, outputs: int) -> Pixels:
+def through(net: Any, reach: Reach, planes: Pixels, wanted: Mask, outputs: int, core_px: int = CORE_PX) -> Pixels:
     """Return (output, y, x) of a net for (plane, y, x) pixels; zeros in tiles without a wanted pixel.
 
-    `net` is a `_whole.Graph`. Tiles are read with the net's halo, mirrored up to its multiple at the far sides.
+    `net` is a `_whole.Graph`. Tiles with cores of `core_px` squared pixels are read with the net's halo, mirrored up to
+    its multiple at the far sides.
     """
     shape = planes.shape[1:]
-    size = -(-CORE_PX // reach.multiple) * reach.multiple
+    size = -(-core_px // reach.multiple) * reach.multiple
     halo = -(-reach.halo // reach.multiple) * reach.multiple
     answer = np.zeros((outputs, *shape), np.float32)
     for block in plan(shape, (size, size), (halo, halo)):
@@ -29,3 +31,18 @@ def through(net: Any, reach: Reach, planes: Pixels, wanted: Mask, outputs: int) 
         got = net.whole(np.ascontiguousarray(tile[None], np.float32))[0]
         answer[(slice(None), *block.write.slices)] = got[(slice(None), *block.write.inside(block.read))]
     return answer
+
+
+def windowed(net: Any, reach: Reach, planes: Pixels) -> Pixels:
+    """Return (y, x) of a net with a window for (plane, y, x) pixels, from windows that fade into each other."""
+    edge = reach.window or 0
+    height, width = planes.shape[1:]
+    padded = np.pad(planes, [(0, 0), *[(0, max(edge - n, 0)) for n in (height, width)]], mode="reflect")
+    rows, columns = (fades(n, edge, reach.halo) for n in padded.shape[1:])
+    result = np.zeros(padded.shape[1:], np.float32)
+    for y, down in rows:
+        for x, across in columns:
+            part = np.s_[y : y + edge, x : x + edge]
+            window = np.ascontiguousarray(padded[(None, slice(None), *part)], np.float32)
+            result[part] += net.whole(window)[0, 0] * np.outer(down, across)
+    return result[:height, :width]

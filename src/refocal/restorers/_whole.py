@@ -178,7 +178,7 @@ def _windowed(
     rows, columns = (
         [
             (start - origin, fade)
-            for start, fade in _fades(max(field, window), window, halo)
+            for start, fade in fades(max(field, window), window, halo)
             if origin <= start <= origin + length - window
         ]
         for origin, field, length in zip(
@@ -193,7 +193,7 @@ def _windowed(
     return result[: counts.shape[0], : counts.shape[1]]
 
 
-def _fades(length: int, window: int, halo: int) -> list[tuple[int, Pixels]]:
+def fades(length: int, window: int, halo: int) -> list[tuple[int, Pixels]]:
     """Return where windows start along an axis, and weights of their pixels that add up to 1 at every pixel."""
     step = window - 2 * halo
     starts = sorted({min(i, length - window) for i in range(0, length - window + step, step)} | {0})
