@@ -37,6 +37,8 @@ class Truth:
     name: str
     counts: Counts
     pixel_nm: float | None = None
+    seen: Counts | None = None
+    """What the microscope really saw of it: taken in place of a degraded one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def read_truths(inputs: Sequence[str], crop: int | None = None, limit: int | Non
             pages = [pages[i] for i in np.linspace(0, len(pages) - 1, limit).round().astype(int)]
         for path, page in pages:
             with open_image(path) as image:
-                counts = _centre(image.read(page), crop)
+                counts = centre(image.read(page), crop)
                 name = path.name + (f"#{page}" if image.info.shape[0] > 1 else "")
                 yield Truth(group or path.parent.name, name, counts, image.info.pixel_nm)
 
@@ -132,6 +134,8 @@ def degrade(truth: Truth, degradation: Degradation, seed: int) -> Example:
     """Degrade a tile; the same seed and name give the same pixels. Returns counts in the tile's own dtype."""
     contrast = Contrast.of(truth.counts.dtype)
     unit = contrast.unit(truth.counts)
+    if truth.seen is not None:
+        return Example(Frames(truth.seen[None], contrast=contrast, pixel_nm=truth.pixel_nm), unit)
     rng = np.random.default_rng([seed, zlib.crc32(f"{truth.group}/{truth.name}".encode())])
     seen = degradation(Example(Frames(unit[None], pixel_nm=truth.pixel_nm), unit), rng)
     counts = contrast.counts(seen.frames.counts, truth.counts.dtype)
@@ -254,7 +258,8 @@ def _pages(where: Path) -> Iterator[tuple[Path, int]]:
                 yield file, page
 
 
-def _centre(counts: Counts, crop: int | None) -> Counts:
+def centre(counts: Counts, crop: int | None) -> Counts:
+    """Return the centre of `crop` pixels squared of a (y, x) image; all of it for None."""
     if crop is None:
         return counts
     top, left = ((n - min(n, crop)) // 2 for n in counts.shape)

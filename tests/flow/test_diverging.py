@@ -96,7 +96,7 @@ def test_a_bad_checkpoint_never_replaces_a_good_one(tiles: SharpTiles, tmp_path:
 
 
 def test_before_any_checkpoint_the_advice_is_to_start_anew(tiles: SharpTiles, tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match="after step 0: .* no checkpoint was made"):
+    with pytest.raises(DivergedError, match=r"after step 0: .* no checkpoint was made"):
         train(recipe(objective_options={"good": 0}), tiles, tmp_path / "run")
 
 

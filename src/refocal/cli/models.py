@@ -3,7 +3,7 @@
 import logging
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from refocal import backends, families
 from refocal.cli import app
 from refocal.cli._show import each_step, print_json, print_rows
 from refocal.errors import BadOptionError
-from refocal.evaluate import ORACLES, Make, Scored, evaluate, read_truths, table_csv, table_markdown
+from refocal.evaluate import ORACLES, Make, Scored, Truth, evaluate, read_truths, table_csv, table_markdown
 from refocal.job import Part
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def train(
     unlabelled: Annotated[
         list[Path] | None, typer.Option(help="blurry tiles without truth, for semi-supervised learning")
     ] = None,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(help="measured pairs in place of --data and --valid, e.g. pairs/train")
+    ] = None,
     devices: Annotated[int | None, typer.Option(help="processes; default all GPUs, or one on a CPU", min=1)] = None,
 ) -> None:
     """Train a model; the same command again resumes where the last checkpoint stands.
@@ -58,27 +61,33 @@ def train(
     from refocal.recipe import load_recipe
 
     made = load_recipe(recipe, overrides or ())
-    if not data:
-        raise BadOptionError("give sharp tiles to learn from with --data FOLDER")
+    if not (data or pairs) or (pairs and (data or labels)):
+        raise BadOptionError("give sharp tiles to learn from with --data FOLDER, or measured pairs with --pairs FOLDER")
     for family, kind in (("nets", made.net), ("objectives", made.objective), ("degradations", made.degradation)):
         families.load(family, kind)
     from refocal.card import publish_run
     from refocal.train import train as run_training
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    tiles = _tiles(made, data, labels or [], unlabelled or [])
-    validate = _validator(made, valid or [], valid_labels or []) if valid else None
+    tiles = _tiles(made, data or [], labels or [], unlabelled or [], pairs or [])
+    validate = _validator(made, valid or [], valid_labels or [], measured=bool(pairs)) if valid else None
     trained = run_training(made, tiles, out, validate=validate, report=each_step(made.steps), devices=devices)
     if trained.leads:
         machine = f"{platform.processor() or platform.machine()}, {platform.system()}"
         print(publish_run(trained, made, tiles.hashes(), out / f"{made.name}.safetensors", machine))
 
 
-def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path]) -> "Tiles":
+def _tiles(
+    recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path], pairs: list[Path]
+) -> "Tiles":
     from refocal.examples import SharpTiles
     from refocal.labelled import LabelledTiles, read_labelled
+    from refocal.measured import measured
     from refocal.unlabelled import WithUnlabelled
 
+    if pairs:
+        learned = measured(recipe, pairs)
+        return WithUnlabelled(learned, unlabelled) if unlabelled else learned
     if labels:
         stacks = read_labelled([str(path) for path in data], labels)
         return LabelledTiles(stacks, recipe.scales, recipe.patch, recipe.sections)
@@ -94,14 +103,14 @@ def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: li
     return WithUnlabelled(tiles, unlabelled) if unlabelled else tiles
 
 
-def _validator(recipe: "Recipe", valid: list[str], labels: list[str]) -> "Validate":
+def _validator(recipe: "Recipe", valid: list[str], labels: list[str], measured: bool) -> "Validate":
     if labels:
         from refocal.segmentation import held_out
 
         return held_out(recipe.net, valid, labels)
     if recipe.sections > 1:
         raise BadOptionError("--valid scores single tiles; check models for folds with benchmarks/folds.py")
-    truths = list(read_truths(valid, crop=256, limit=8))
+    truths = list(_reader(measured)(valid, 256, 8))
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
 
     def validate(net: "nn.Module") -> Mapping[str, float]:
@@ -126,6 +135,9 @@ def evaluate_command(
     crop: Annotated[int | None, typer.Option(help="score the centre of so many pixels squared", min=1)] = None,
     limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input", min=1)] = None,
     seed: int = 0,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="the inputs are folders of measured pairs; nothing is degraded")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for table.csv, table.md and pictures")] = None,
     segment: Annotated[str | None, typer.Option(help="score by cells: kind:option=value,... of a segmenter")] = None,
     labels: Annotated[list[str] | None, typer.Option(help="for --segment: label image of each input")] = None,
@@ -159,6 +171,8 @@ def evaluate_command(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     if segment is not None:
+        if pairs:
+            raise BadOptionError("--segment degrades sharp tiles whose cells are known; it takes no --pairs")
         from refocal.cli._segment import evaluate_segments
 
         evaluate_segments(
@@ -166,12 +180,18 @@ def evaluate_command(
         )
         return
     pictures = _Pictures(out / "pictures") if out is not None else None
-    rows = evaluate(read_truths(inputs, crop, limit), spoil, makers, measures, seed=seed, show=pictures)
+    rows = evaluate(_reader(pairs)(inputs, crop, limit), spoil, makers, measures, seed=seed, show=pictures)
     if out is not None:
         (out / "table.csv").write_text(table_csv(rows))
         tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in measures]
         (out / "table.md").write_text("\n".join(tables))
     print_rows(rows, as_json)
+
+
+def _reader(measured: bool) -> Callable[[Sequence[str], int | None, int | None], Iterator[Truth]]:
+    from refocal.measured import read_pairs
+
+    return read_pairs if measured else read_truths
 
 
 def _maker(text: str) -> Make:
