@@ -9,7 +9,7 @@ from refocal.errors import BadOptionError
 from refocal.metrics import takes_labels
 
 KINDS = [kind for kind in families.names("metrics") if not takes_labels(families.load("metrics", kind))]
-LOWER_IS_BETTER = {"seam", "fid"}
+LOWER_IS_BETTER = {"seam", "fid", "grid_artefact"}
 
 
 @pytest.fixture(scope="module")

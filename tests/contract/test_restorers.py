@@ -31,7 +31,9 @@ def small(kind: str) -> tuple[torch.nn.Module, dict[str, object]]:
 
 def publish(kind: str, folder: Path) -> Path:
     net, options = small(kind)
-    about = header.ModelHeader(name=kind, net=kind, options=options, reach=export.reach_of(net))
+    about = header.ModelHeader(
+        name=kind, net=kind, options=options, reach=export.reach_of(net), frames=getattr(net, "frames", 1)
+    )
     export.publish(net, about, folder / f"{kind}.safetensors")
     return folder / f"{kind}.safetensors"
 
@@ -57,7 +59,8 @@ def make(kind: str, models: dict[str, Path]):
     needed = {n for n, p in takes.items() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     if needed - {"model"}:
         pytest.skip(f"{kind} needs {sorted(needed)}; it has a contract of its own")
-    return families.make("restorers", kind, **({"model": str(models["gran"])} if "model" in needed else {}))
+    model = models["burst" if kind == "burst" else "gran"]
+    return families.make("restorers", kind, **({"model": str(model)} if "model" in needed else {}))
 
 
 def frames(shape: tuple[int, int], dtype: str, seed: int = 0) -> Frames:
