@@ -15,7 +15,8 @@ from typing import Any
 from refocal.errors import BadOptionError, MissingExtraError, UnknownPartError, missing_extra, nearest
 
 FAMILIES = frozenset(
-    {"formats", "volume_formats", "layouts", "degradations", "nets", "objectives", "metrics", "restorers", "gates", "segmenters"}
+    {"formats", "layouts", "degradations", "nets", "objectives", "metrics", "restorers", "gates", "segmenters"}
+    | {"volume_formats"}
 )
 
 # Which extra brings a package that parts import plainly.

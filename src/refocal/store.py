@@ -5,6 +5,7 @@ fail are tried again a few times, because object stores do fail now and then.
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -42,6 +43,10 @@ class Store(Protocol):
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names below a folder, sorted; unfinished files are left out."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove one name, if it is there."""
         ...
 
     def remove(self) -> None:
@@ -90,46 +95,47 @@ class _Folder:
     """A local folder."""
 
     def __init__(self, path: Path) -> None:
-        self.path: Path = path
+        self.path: Path | None = path
+        self._folder = path
         self.url = str(path)
 
     def read(self, name: str) -> bytes | None:
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return (self.path / name).read_bytes()
+            return (self._folder / name).read_bytes()
         return None
 
     def write(self, name: str, content: bytes) -> None:
-        target = self.path / name
+        target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole(target, tag=str(os.getpid())) as part:
             part.write_bytes(content)
 
     def exists(self, name: str) -> bool:
-        return (self.path / name).exists()
+        return (self._folder / name).exists()
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        for folder, folders, files in os.walk(self.path / prefix):
+        for folder, folders, files in os.walk(self._folder / prefix):
             folders.sort()
             for file in sorted(files):
                 if not file.endswith(".part"):
-                    yield (Path(folder) / file).relative_to(self.path).as_posix()
+                    yield (Path(folder) / file).relative_to(self._folder).as_posix()
+
+    def delete(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        import shutil
-
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
+        if self._folder.is_dir():
+            shutil.rmtree(self._folder)
         else:
-            self.path.unlink(missing_ok=True)
+            self._folder.unlink(missing_ok=True)
 
 
 class _Bucket:
     """A folder of an object store, through fsspec."""
 
-    path = None
-
     def __init__(self, url: str) -> None:
         self.url = url
+        self.path: Path | None = None
         try:
             import fsspec
         except ModuleNotFoundError as error:
@@ -157,6 +163,10 @@ class _Bucket:
         root = self._root.strip("/")
         for found in sorted(self._files.find(self._at(prefix) if prefix else self._root)):
             yield found.strip("/").removeprefix(root).lstrip("/")
+
+    def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._files.rm_file(self._at(name))
 
     def remove(self) -> None:
         if self._files.exists(self._root):

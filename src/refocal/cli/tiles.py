@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from refocal.blocks import Block
-from refocal.cli import app
+from refocal.cli import app, volumes
 from refocal.cli._show import number, tile_line, watching
 from refocal.engine import Summary, run
 from refocal.errors import BadOptionError
@@ -26,8 +26,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 @app.command()
 def restore(
-    inputs: Inputs,
-    out: Out,
+    inputs: Annotated[list[str], typer.Argument(help="image files and folders, or one volume (a path or a URL)")],
+    out: Annotated[str, typer.Option("--out", "-o", help="output folder with the same names and tree, or volume")],
     model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
     restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
     gate: Gate = "sharpness",
@@ -41,6 +41,9 @@ def restore(
     ] = False,
     shard: Annotated[str, typer.Option(help="I/N: do only each N-th file, from the I-th on (0 to N-1)")] = "0/1",
     overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
+    volume: Annotated[
+        str | None, typer.Option(help="how a volume is stored and cut, e.g. chunk=16x512x512,block=16x2048x2048")
+    ] = None,
     report: Annotated[bool, typer.Option(help="write report.html")] = True,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -57,6 +60,8 @@ def restore(
         refocal restore tile.tif stack.tif -o out --gate always
 
         refocal restore wafer -o out --gate sharpness:retake_px=2.8 --shard 3/16
+
+        refocal restore volume.zarr -o restored.zarr --gate always
     """
     job = Job(
         model=model,
@@ -67,12 +72,17 @@ def restore(
         carry=_choice("--carry", carry, ("copy", "link", "symlink", "skip")),
         check=check,
     )
+    whole_volume = volume is not None or _is_volume(inputs, out)
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
-        summary = run_job(inputs, out, job, shard=_shard(shard), overwrite=overwrite, progress=progress)
-    if report:
-        _report(out)
+        if whole_volume:
+            summary = volumes.restore_volume(inputs, out, job, volume, _shard(shard), overwrite, progress)
+        else:
+            paths = list(map(Path, inputs))
+            summary = run_job(paths, Path(out), job, shard=_shard(shard), overwrite=overwrite, progress=progress)
+    if report and not whole_volume:
+        _report(Path(out))
     if not quiet:
-        _say_summary(summary, out)
+        volumes.say(summary, out) if whole_volume else _say_summary(summary, Path(out))
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -181,6 +191,12 @@ def demo(
     _report(results, truth=truth)
     _say_summary(summary, results)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def _is_volume(inputs: Sequence[str], out: str) -> bool:
+    from refocal.volumes import is_volume, names_volume
+
+    return any(map(is_volume, inputs)) or (len(inputs) == 1 and not Path(inputs[0]).is_dir() and names_volume(out))
 
 
 def _would(event: Event) -> Event:

@@ -150,7 +150,9 @@ class MrcImage(Reader):
             )
         if there < sections:
             warnings.append(f"{there} of {sections} sections are there; the stack is still growing or was cut off")
-        self.info = ImageInfo((min(there, sections), height, width), dtype, _pixel_nm(header), {}, tuple(warnings))
+        edge, thick = (_edge_nm(header, axis) for axis in (0, 2))
+        known = {"section_nm": thick} if thick is not None and thick != edge else {}
+        self.info = ImageInfo((min(there, sections), height, width), dtype, edge, known, tuple(warnings))
 
     def _decode(self, page: int, box: Box) -> Counts:
         offset = self._start + page * self._stride * self.info.shape[1]
@@ -194,8 +196,8 @@ def _sums(page: Counts) -> NDArray[np.float64]:
     return sums
 
 
-def _pixel_nm(header: NDArray[Any]) -> float | None:
-    edge, count = float(header["cell"][0]), int(header["m"][0])
+def _edge_nm(header: NDArray[Any], axis: int) -> float | None:
+    edge, count = float(header["cell"][axis]), int(header["m"][axis])
     if not (count > 0 and np.isfinite(edge) and edge > 0):
         return None
     return rounded(edge / count / 10)
@@ -210,7 +212,8 @@ def _header_like(source: Path | None, like: ImageInfo) -> tuple[NDArray[Any], by
         header["axes"], header["angles"] = (1, 2, 3), 90
         header["map"], header["machine"], header["version"] = b"MAP ", b"\x44\x44\0\0", 20141
         header["m"] = (width, height, sections)
-        header["cell"] = np.multiply(header["m"], 10 * (like.pixel_nm or 0))
+        edge = like.pixel_nm or 0
+        header["cell"] = np.multiply(header["m"], [10 * edge, 10 * edge, 10 * like.metadata.get("section_nm", edge)])
     else:
         with open(source, "rb") as file:
             head = file.read(_HEADER)

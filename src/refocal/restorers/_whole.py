@@ -10,7 +10,7 @@ image's origin, the last ones pushed back inside, overlapping by at least twice 
 linearly into each other. Neither the size of the image nor how it was cut changes which windows a pixel belongs to.
 
 A piece of a larger field (`Frames.piece`) goes the same way, with two differences: only its core is restored, and the
-context or the place of the windows is that of the field. So the pieces of a field, put together, are the field restored.
+context or the place of the windows is that of the field. So the pieces of a field, put together, are the whole of it.
 
 Counts stay counts: a tile is scaled to float32 when its turn comes, so memory does not grow with the image.
 """
@@ -170,9 +170,7 @@ def _context(
     return total
 
 
-def _windowed(
-    counts: Counts, contrast: Contrast, graph: Graph, window: int, halo: int, piece: Piece | None
-) -> Pixels:
+def _windowed(counts: Counts, contrast: Contrast, graph: Graph, window: int, halo: int, piece: Piece | None) -> Pixels:
     """Restore by overlapping windows that fade into each other; an image below the window is mirrored up to it."""
     padded = np.pad(counts, [(0, max(window - n, 0)) for n in counts.shape], mode="reflect")
     rows, columns = (

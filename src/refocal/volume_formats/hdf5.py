@@ -98,7 +98,9 @@ class _Dataset:
         try:
             return np.ascontiguousarray(self._dataset[box.slices], self.info.dtype)
         except OSError as error:
-            raise UnreadableError(f"{self._path}: damaged at {box.start}: {' '.join(str(error).split())[:160]}") from error
+            raise UnreadableError(
+                f"{self._path}: damaged at {box.start}: {' '.join(str(error).split())[:160]}"
+            ) from error
 
     def write(self, box: Box, counts: Counts, /) -> None:
         self._dataset[box.slices] = counts

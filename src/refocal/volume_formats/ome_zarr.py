@@ -83,7 +83,9 @@ class OmeZarr:
         image = {"name": place.url.rstrip("/").rpartition("/")[2], **_multiscale(levels)}
         old = version == "0.4"
         ome = {"multiscales": [{"version": "0.4", **image} if old else image], **first.metadata}
-        attributes = {**ome, "refocal": provenance} if old else {"ome": {"version": "0.5", **ome}, "refocal": provenance}
+        attributes = (
+            {**ome, "refocal": provenance} if old else {"ome": {"version": "0.5", **ome}, "refocal": provenance}
+        )
         zarr = _zarr()
         with _named(place):
             group = zarr.open_group(_zarr_store(place), mode="a", zarr_format=2 if old else 3)
@@ -111,7 +113,9 @@ class _ZarrVolume:
 
     def missing(self, box: Box, /) -> int:
         edges = _axes.spread(self.info.axes, self.info.unit, 1)
-        spans = [range(s.start // n, -(-s.stop // n)) for s, n in zip(_axes.index(self.info.axes, box), edges, strict=True)]
+        spans = [
+            range(s.start // n, -(-s.stop // n)) for s, n in zip(_axes.index(self.info.axes, box), edges, strict=True)
+        ]
         keys = (self._array.metadata.encode_chunk_key(at) for at in product(*spans))
         return prod(map(len, spans)) - sum(self._place.exists(f"{self._path}/{key}") for key in keys)
 

@@ -70,7 +70,9 @@ class Precomputed:
         if first.dtype.name not in _DTYPES:
             raise UsageError(f"{place.url}: precomputed holds {', '.join(_DTYPES)}, not {first.dtype}")
         if first.unit != first.chunk:
-            raise UsageError(f"{place.url}: shards are not written in precomputed volumes; ask for none, or write .zarr")
+            raise UsageError(
+                f"{place.url}: shards are not written in precomputed volumes; ask for none, or write .zarr"
+            )
         scales = []
         for info in levels:
             voxel = info.voxel_nm or (1.0, 1.0, 1.0)

@@ -1,7 +1,7 @@
 """Volumes: restored in blocks by any number of processes, resumed, and verified.
 
-    restore_volume("in.zarr", "out.zarr", Job())      here, or one share of it
-    verify_volume("out.zarr")                         does what is stored still have the recorded hashes?
+restore_volume("in.zarr", "out.zarr", Job())      here, or one share of it
+verify_volume("out.zarr")                         does what is stored still have the recorded hashes?
 """
 
 from collections.abc import Callable
@@ -91,8 +91,13 @@ def added(total: Summary, part: Summary, stage: str) -> Summary:
     return Summary(counts, names, total.pixels + part.pixels, seconds)
 
 
-def verify_volume(out: str | Path, *, shard: tuple[int, int] = (0, 1), progress: Progress | None = None) -> Summary:
-    """Compare every block of an output with the hash in its record; nothing is written.
+def verify_volume(
+    out: str | Path, *, shard: tuple[int, int] = (0, 1), forget: bool = False, progress: Progress | None = None
+) -> Summary:
+    """Compare every block of an output with the hash in its record.
+
+    With `forget` the records of blocks that differ are removed, so that restoring does these again; else nothing is
+    written.
 
     Returns
     -------
@@ -105,12 +110,12 @@ def verify_volume(out: str | Path, *, shard: tuple[int, int] = (0, 1), progress:
         If there is no ledger.
     """
     work = join(out)
-    total = Summary({}, (), 0, 0.0)
+    total, sink = Summary({}, (), 0, 0.0), Compare(work.ledger, forget=forget)
     for level in range(len(work.levels)):
         stored = _stored(work, level)
         blocks = islice(work.blocks(level), shard[0], None, shard[1])
         show = _shower(work, f"level {level}", progress)
-        summary = run(Whole(stored, blocks), None, Compare(work.ledger), gate=keep_all, batch=1, ahead=1, progress=show)
+        summary = run(Whole(stored, blocks), None, sink, gate=keep_all, batch=1, ahead=1, progress=show)
         total = added(total, summary, "restore")
     return total
 

@@ -71,7 +71,8 @@ def contexts(ledger: Ledger, in_slab: Callable[[int], list[Block]]) -> Callable[
 
     def of(z: int) -> Pixels:
         first = in_slab(z)[0].write.start[0]
-        return slab(first)[z - first].astype(np.float32)
+        context: Pixels = slab(first)[z - first].astype(np.float32)
+        return context
 
     return of
 

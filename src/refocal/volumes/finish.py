@@ -1,4 +1,4 @@
-"""What is done once all blocks are there: files that are written in one go, the image of grades, the log of all blocks."""
+"""What is done once all blocks are there: files that are written in one go, the image of grades, the whole log."""
 
 from dataclasses import replace
 from functools import partial
@@ -57,7 +57,8 @@ def _write_grades(work: Restoration, grades: Counts) -> None:
         (offset[0], offset[1], offset[2]) if first.voxel_nm else (0.0, 0.0, 0.0),
     )  # fmt: skip
     form, place = volume_formats.format_of("ome_zarr"), store(f"{work.ledger.place.url}/{GRADES}")
-    form.create(place, [info], {**provenance_of(work.ledger, work.ledger.job() or {}), "codes": CODES})
+    provenance = {**provenance_of(work.ledger, work.ledger.job() or {}), "codes": CODES}
+    patient(partial(form.create, place, [info], provenance))
     patient(partial(form.open(place, write=True).write, Box((0, 0, 0), grades.shape), grades))
 
 

@@ -14,6 +14,7 @@ from refocal.values import Reach, VolumeInfo
 Triple = tuple[int, int, int]
 
 _EDGE_PX = 2048
+_SMALLEST_PX = 16  # nets get no smaller images: these are mirrored, which only the true border may be
 _MOST_VOXELS = 1 << 27
 
 
@@ -34,7 +35,8 @@ def pages(block: Block) -> Iterator[Page]:
 def blocks(info: VolumeInfo, size: Triple, reach: Reach, level: int = 0) -> Iterator[Block]:
     """Yield the blocks of one level in C order; read boxes start and end on the net's grid, or at the border."""
     m = reach.multiple
-    halo = -(-(reach.window or reach.halo) // m) * m
+    needed = reach.window or max(reach.halo, _SMALLEST_PX if reach.halo else 0)
+    halo = -(-needed // m) * m
     for block in plan(info.shape, size, (0, halo, halo), str(level)):
         start = (block.read.start[0], *(a // m * m for a in block.read.start[1:]))
         ends = zip(block.read.stop[1:], info.shape[1:], strict=True)

@@ -1,7 +1,7 @@
 """What has been done to a volume: one small record for each block, beside the volume, in the same store.
 
     OUT.refocal/job.json               the resolved job with its plan, and the hash of both: the task hash
-    OUT.refocal/blocks/L/Z/Y_X.json    one block of level L: task hash, SHA-256 of its voxels, what was found in each section
+    OUT.refocal/blocks/L/Z/Y_X.json    a block of level L: task hash, SHA-256 of its voxels, the grade of each section
     OUT.refocal/context/Z/Y_X.npy      what one block adds to the contexts of its sections (nets with a global context)
     OUT.refocal/log.jsonl              all records in one file, when everything is done
 
@@ -89,6 +89,10 @@ class Ledger:
         except ValueError:
             return None
         return found if isinstance(found, dict) and found.get("job_sha256") == self.sha256 else None
+
+    def forget(self, key: str) -> None:
+        """Remove a record, so that its block is done again."""
+        self.place.delete(_name(key))
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all records under this job, in the order of their names."""

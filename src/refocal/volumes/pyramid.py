@@ -14,9 +14,9 @@ _MOST = 16
 
 
 def levels(first: VolumeInfo, most: int | None = None) -> list[VolumeInfo]:
-    """Return the finest level and the coarser ones, down to about 256 px, or `most` of them."""
-    found = [first]
-    while len(found) < (_MOST if most is None else most) and max(found[-1].shape[1:]) > _SMALLEST_PX:
+    """Return the finest level and the coarser ones, down to at most 256 px, or `most` of them."""
+    found, smallest = [first], _SMALLEST_PX if most is None else 1
+    while len(found) < (most or _MOST) and max(found[-1].shape[1:]) > smallest:
         found.append(_coarser(found[-1]))
     return [replace(info, levels=len(found)) for info in found]
 
@@ -30,12 +30,13 @@ def factors(finer: VolumeInfo, coarser: VolumeInfo) -> Triple:
 def _coarser(info: VolumeInfo) -> VolumeInfo:
     voxel = info.voxel_nm
     thin = voxel is not None and voxel[0] < 1.5 * voxel[1]
-    by = tuple(2 if wanted and n > 1 else 1 for wanted, n in zip((thin, True, True), info.shape, strict=True))
-    shape = tuple(-(-n // f) for n, f in zip(info.shape, by, strict=True))
+    by = [2 if wanted and n > 1 else 1 for wanted, n in zip((thin, True, True), info.shape, strict=True)]
+    depth, height, width = (-(-n // f) for n, f in zip(info.shape, by, strict=True))
     edge = voxel or (1.0, 1.0, 1.0)
-    offset = tuple(o + (f - 1) / 2 * v for o, f, v in zip(info.offset_nm, by, edge, strict=True))
-    size = tuple(v * f for v, f in zip(edge, by, strict=True))
-    return replace(info, shape=shape, voxel_nm=size if voxel else None, offset_nm=offset)
+    z, y, x = (o + (f - 1) / 2 * v for o, f, v in zip(info.offset_nm, by, edge, strict=True))
+    tall, high, wide = (v * f for v, f in zip(edge, by, strict=True))
+    size = (tall, high, wide) if voxel else None
+    return replace(info, shape=(depth, height, width), voxel_nm=size, offset_nm=(z, y, x))
 
 
 class Halves:
@@ -72,4 +73,5 @@ def _mean(counts: Counts, by: Triple) -> Counts:
     whole = np.pad(counts, [(0, -n % f) for n, f in zip(counts.shape, by, strict=True)], mode="edge")
     (_, y, x), (_, down, along) = whole.shape, by
     mean = whole.reshape(-1, y // down, down, x // along, along).mean(axis=(0, 2, 4), dtype=np.float32)
-    return (np.rint(mean) if counts.dtype.kind in "ui" else mean).astype(counts.dtype)
+    rounded: Counts = (np.rint(mean) if counts.dtype.kind in "ui" else mean).astype(counts.dtype)
+    return rounded

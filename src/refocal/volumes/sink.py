@@ -80,10 +80,10 @@ class BlockSink:
 
 
 class Compare:
-    """A sink that compares what is stored with what was recorded, and writes nothing."""
+    """A sink that compares what is stored with what was recorded; with `forget` it removes records that are wrong."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, *, forget: bool = False) -> None:
+        self._ledger, self._forget = ledger, forget
 
     def has(self, block: Block, /) -> bool:
         """Look at every block."""
@@ -106,6 +106,8 @@ class Compare:
             raise TileError(f"{where} is not done; restore again to do what is left")
         found = digest(frames.counts)
         if found != record["output_sha256"]:
+            if self._forget:
+                self._ledger.forget(block.key)
             raise TileError(f"{where} differs: SHA-256 {found[:12]}, recorded {record['output_sha256'][:12]}")
         return {"output_sha256": found}
 

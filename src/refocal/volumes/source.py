@@ -128,8 +128,8 @@ class Present:
         self._gate = gate
 
     def __call__(self, frames: Frames, /) -> Grade:
-        """Grade frames, only if there is something in the core."""
-        image = frames.image[frames.piece.core.slices] if frames.piece else frames.image
+        """Grade frames, only if there is something in them, or in what the net sees around them."""
+        image = frames.image
         if image.min() == image.max():
             return Grade("no_content", f"all voxels are {image.flat[0]}")
         return self._gate(frames)

@@ -21,7 +21,7 @@ class Stack:
     path
         The file; opened anew for each box, so several threads may read.
     section_nm
-        Distance of the sections; None takes it as the edge of a pixel.
+        Distance of the sections; None takes what the file says, else the edge of a pixel.
     """
 
     def __init__(self, path: Path, section_nm: float | None = None) -> None:
@@ -32,7 +32,7 @@ class Stack:
         chunk = tuple(min(a, b) for a, b in zip(_CHUNK, known.shape, strict=True))
         self.info = VolumeInfo(
             known.shape, known.dtype, (chunk[0], chunk[1], chunk[2]), (chunk[0], chunk[1], chunk[2]),
-            (section_nm or edge, edge, edge) if edge else None,
+            (section_nm or known.metadata.get("section_nm", edge), edge, edge) if edge else None,
         )  # fmt: skip
 
     def read(self, box: Box, /) -> Counts:
@@ -61,6 +61,7 @@ def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
             yield volume.read(Box((z, 0, 0), (z + 1, *volume.info.shape[1:])))[0]
 
     voxel = volume.info.voxel_nm
-    like = ImageInfo(volume.info.shape, volume.info.dtype, voxel and voxel[2])
+    known = {"section_nm": voxel[0]} if voxel else {}
+    like = ImageInfo(volume.info.shape, volume.info.dtype, voxel and voxel[2], known)
     same = source is not None and source.suffix.lower() == path.suffix.lower()
     create_image(path, planes(), like, source if same else None)

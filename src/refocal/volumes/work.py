@@ -8,18 +8,18 @@ All that a process needs to know is where the output is: the ledger beside it ho
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from refocal import volume_formats
 from refocal.blocks import Block
 from refocal.engine import Summary, run
-from refocal.errors import UsageError
+from refocal.errors import UsageError, WriteError
 from refocal.frugal import Frugal
 from refocal.job import Job, Prepared, prepare
 from refocal.log import Event
-from refocal.store import Store, store
+from refocal.store import Store, patient, store
 from refocal.values import Contrast, Reach, Restorer, Volume
 from refocal.volumes import grid
 from refocal.volumes.context import ContextSink, contexts
@@ -194,8 +194,8 @@ def begin(
     ledger.begin(resolved)
     if not ledger.place.exists(_MADE):  # several processes may do this at once: it only adds what is not there
         form, target = _target(kind, place, ledger)
-        form.create(target, made, provenance_of(ledger, resolved))
-        ledger.place.write(_MADE, b"")
+        patient(partial(form.create, target, made, provenance_of(ledger, resolved)))
+        patient(partial(ledger.place.write, _MADE, b""))
     return _opened(str(given), place, kind, ledger, prepared, job, source, size, len(made))
 
 
@@ -253,7 +253,11 @@ def _plan(
 ) -> Mapping[str, Any]:
     url = store(given)
     info = source.info
-    about = {"url": str(url.path.resolve()) if url.path else url.url, "shape": list(info.shape), "dtype": info.dtype.name}
+    about = {
+        "url": str(url.path.resolve()) if url.path else url.url,
+        "shape": list(info.shape),
+        "dtype": info.dtype.name,
+    }
     plan = {
         "format": kind, "version": made[0].version, "chunk": list(made[0].chunk), "unit": list(made[0].unit),
         "block": list(size), "levels": [list(level.shape) for level in made], "section_nm": storage.section_nm,
@@ -270,8 +274,6 @@ def _refuse_stranger(place: Store, ledger: Ledger, overwrite: bool) -> None:
 
 def _writable(ledger: Ledger) -> None:
     try:
-        ledger.place.write(_PROBE, b"")
-    except OSError as error:
-        raise UsageError(
-            f"{ledger.place.url} cannot be written: {error.strerror or error}; choose another place"
-        ) from error
+        patient(partial(ledger.place.write, _PROBE, b""))
+    except WriteError as error:
+        raise UsageError(f"{ledger.place.url} {error}; choose another place") from error
