@@ -74,6 +74,7 @@ class Coupler:
         self.window, self.frames, self._motion, self._stream = window, frames, motion, list(stream)
         self._soft = [register.softened(windowed(self._counts(tile), window)) for tile in self._stream]
         self._way: dict[int, register.Shift] = {}
+        self._known: register.Expected | None = None
 
     def couple(self, stopped: Tile, along: float | None = None) -> Pair:
         """Return a stopped frame with its frames.
@@ -122,7 +123,7 @@ class Coupler:
         found: list[tuple[float, int, register.Shift]] = []
         for index, soft in enumerate(self._soft):
             try:
-                shift, likeness = register.coarse(own, soft)
+                shift, likeness = register.coarse(own, soft, (None, 0.0))
             except (UnsupportedError, cv2.error):
                 continue
             found.append((likeness * _share(own, shift) - self._unlikely(index, along), index, shift))
@@ -156,9 +157,20 @@ class Coupler:
     def _step(self, one: int, two: int) -> register.Shift:
         low = min(one, two)
         if low not in self._way:
-            self._way[low] = register.coarse(self._soft[low], self._soft[low + 1])[0]
+            self._way[low] = register.coarse(self._soft[low], self._soft[low + 1], self._usual())[0]
         dy, dx = self._way[low]
         return (dy, dx) if one < two else (-dy, -dx)
+
+    def _usual(self) -> register.Expected:
+        """Return the usual step of the stage, from some that are known without it."""
+        if self._known is None:
+            steps = []
+            for low in range(0, len(self._soft) - 1, max(1, len(self._soft) // 12)):
+                with suppress(UnsupportedError):
+                    steps.append(register.coarse(self._soft[low], self._soft[low + 1], (None, 0.0))[0])
+            middle = np.median(steps, axis=0) if steps else None
+            self._known = (None, 0.0) if middle is None else (float(middle[0]), float(middle[1]))
+        return self._known
 
     def _place(self, index: int) -> float:
         try:

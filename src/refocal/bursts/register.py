@@ -25,6 +25,7 @@ Motion = Literal["translation", "euclidean"]
 Warp = NDArray[np.float32]
 Shift = tuple[float, float]
 """(y, x) in px: what the reference shows at p, the frame shows at p + shift."""
+Expected = tuple[float | None, float | None]
 
 SOFT_PX = 1.5
 _BROAD_PX = 16.0
@@ -32,7 +33,7 @@ _ITERATIONS, _EPSILON = 60, 1e-6
 _STRAY_PX = 6.0
 _LEAST, _SURE, _GRAIN_PX = 0.25, 4.0, 4.0
 _ENOUGH_PX, _RIM_PX = 512, 12
-_PEAKS, _APART, _RIVAL = 10, 4, 0.15
+_PEAKS, _APART, _RIVALS, _RIVAL, _UNEXPECTED = 24, 4, 6, 0.15, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def softened(windowed: Counts) -> Pixels:
     return soft
 
 
-def coarse(reference: Pixels, frame: Pixels, expected: Shift | None = None) -> tuple[Shift, float]:
+def coarse(reference: Pixels, frame: Pixels, expected: Expected = (None, None)) -> tuple[Shift, float]:
     """Return the shift of a softened frame to about a pixel, and the likeness of what both show then.
 
     Parameters
@@ -68,7 +69,7 @@ def coarse(reference: Pixels, frame: Pixels, expected: Shift | None = None) -> t
     reference, frame
         (y, x), of one size.
     expected
-        A shift to try as well.
+        (y, x) of the shift as far as it is expected: tells the periods of a periodic specimen apart.
 
     Raises
     ------
@@ -76,29 +77,44 @@ def coarse(reference: Pixels, frame: Pixels, expected: Shift | None = None) -> t
         If no shift makes them alike: they show different places, or there is nothing to be seen.
     """
     one, two = (cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in (reference, frame))
-    height, width = one.shape
-    tries: list[Shift] = [] if expected is None else [(expected[0] / 2, expected[1] / 2)]
-    for dy, dx in _peaks(one, two):
+    peaks = _peaks(one, two)
+    scored = _scored(one, two, [*_halved(expected), *peaks])
+    if not scored[0][0] > scored[0][1]:
         # A shift is known up to whole frames.
-        tries += [(dy + j, dx + i) for j in (0, _wrap(dy, height)) for i in (0, _wrap(dx, width))]
-    scored = [(_likeness(one, two, shift), shift) for shift in tries]
-    (likeness, least), shift = max(scored, key=lambda pair: pair[0][0] - pair[0][1])
+        height, width = one.shape
+        tries = [(dy + j, dx + i) for dy, dx in peaks for j in (0, _wrap(dy, height)) for i in (0, _wrap(dx, width))]
+        scored = _scored(one, two, tries)
+    likeness, least, shift = scored[0]
     if not likeness > least:
         raise UnsupportedError(f"shows another place, or nothing: likeness {likeness:.2f}, {least:.2f} is needed")
-    rivals = [other for (alike, needed), other in scored if alike > max(needed, likeness - _RIVAL)]
+    rivals = [other for alike, needed, other in scored[:_RIVALS] if alike > max(needed, likeness - _RIVAL)]
     if len(rivals) > 1:
-        likeness, shift = _best(one, two, rivals, likeness, shift)
+        likeness, shift = _best(one, two, rivals, expected)
     return (2 * shift[0], 2 * shift[1]), likeness
 
 
-def _best(one: Pixels, two: Pixels, rivals: Sequence[Shift], likeness: float, shift: Shift) -> tuple[float, Shift]:
+def _scored(one: Pixels, two: Pixels, shifts: Sequence[Shift]) -> list[tuple[float, float, Shift]]:
+    """Return (likeness, least needed, shift), the most convincing first."""
+    scored = [(*_likeness(one, two, shift), shift) for shift in shifts]
+    return sorted(scored, key=lambda entry: entry[1] - entry[0])
+
+
+def _best(one: Pixels, two: Pixels, rivals: Sequence[Shift], expected: Expected) -> tuple[float, Shift]:
     """Return the best of several shifts, each refined: whole pixels are too coarse to tell a period from the next."""
-    best = likeness, shift
+    best = -np.inf, 0.0, rivals[0]
     for rival in rivals:
         with suppress(UnsupportedError):
             found = refine(one, two, rival)
-            best = max(best, (found.likeness, found.shift))
-    return best
+            beside = [
+                abs(s - e / 2) / n for s, e, n in zip(found.shift, expected, one.shape, strict=True) if e is not None
+            ]
+            best = max(best, (found.likeness - _UNEXPECTED * sum(beside), found.likeness, found.shift))
+    return best[1], best[2]
+
+
+def _halved(expected: Expected) -> list[Shift]:
+    y, x = expected
+    return [] if y is None or x is None else [(y / 2, x / 2)]
 
 
 def refine(reference: Pixels, frame: Pixels, start: Shift, motion: Motion = "translation") -> Registered:

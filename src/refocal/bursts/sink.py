@@ -39,7 +39,7 @@ class BurstSink:
         if event is None or event.get("output") is None:
             return event is not None
         target = self.out / event["output"]
-        return target.is_file() and target.stat().st_size == int(event.get("output_bytes") or -1)
+        return bool(target.is_file() and target.stat().st_size == event.get("output_bytes"))
 
     def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
         """Write a restored frame.

@@ -102,7 +102,7 @@ class Track:
         reasons = []
         for anchor, before in self._anchors:
             try:
-                shift, _ = register.coarse(before, soft, self._steps.get(anchor.segment))
+                shift, _ = register.coarse(before, soft, self._steps.get(anchor.segment, (None, None)))
                 shift = register.refine(before, soft, shift).shift
             except UnsupportedError as error:
                 reasons.append(f"{anchor.key}: {error}")
