@@ -77,9 +77,7 @@ def train(
         print(publish_run(trained, made, tiles.hashes(), out / f"{made.name}.safetensors", machine))
 
 
-def _tiles(
-    recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path], pairs: list[Path]
-) -> "Tiles":
+def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path], pairs: list[Path]) -> "Tiles":
     from refocal.examples import SharpTiles
     from refocal.labelled import LabelledTiles, read_labelled
     from refocal.measured import measured
@@ -227,30 +225,37 @@ class _Pictures:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="restore")] = "restore",
+    what: Annotated[str, typer.Argument(help="restore, or zoo: what every net costs")] = "restore",
     model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
-    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH")] = "1024x1024",
-    rounds: Annotated[int, typer.Option(help="interleaved rounds; medians are printed", min=1)] = 3,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH; default 1024x1024, of the zoo 256x256")] = None,
+    rounds: Annotated[int, typer.Option(help="timed rounds; medians are printed", min=1)] = 3,
+    net: Annotated[list[str] | None, typer.Option(help="zoo: only this net; repeat for more")] = None,
+    batch: Annotated[int, typer.Option(help="zoo: images that go through at once", min=1)] = 1,
+    scores: Annotated[Path | None, typer.Option(help="zoo: folder with the tables of `refocal evaluate`")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="zoo: Markdown file to write")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure speed on this machine: every runtime in turn, as ratios to plain float32 PyTorch in the same run.
+    """Measure speed on this machine.
+
+    restore: every runtime in turn, as ratios to plain float32 PyTorch in the same run. zoo: parameters, arithmetic and
+    speed of every net, with the scores of those that have been evaluated under their name.
 
     For example:
 
         refocal bench restore --json
+
+        refocal bench zoo --net gran --net srn --scores scores -o zoo.md
     """
-    if what != "restore":
-        raise BadOptionError(f"there is a bench for 'restore', not for {what!r}")
-    try:
-        height, width = (int(n) for n in size.lower().split("x"))
-        if min(height, width) < 1:
-            raise ValueError("no pixels")
-    except ValueError as error:
-        raise BadOptionError(f"--size is HEIGHTxWIDTH, e.g. 1344x1560; got {size!r}") from error
+    if what not in ("restore", "zoo"):
+        raise BadOptionError(f"there is a bench for 'restore' and for 'zoo', not for {what!r}")
+    pixels = _size(size or ("1024x1024" if what == "restore" else "256x256"))
+    if what == "zoo":
+        _bench_zoo(pixels, rounds, net or [], batch, scores, out, as_json)
+        return
     from refocal.bench import restore_rows
 
     rows = []
-    for row in restore_rows(model, (height, width), rounds=rounds):
+    for row in restore_rows(model, pixels, rounds=rounds):
         rows.append(row)
         if as_json:
             print_json(row)
@@ -258,3 +263,41 @@ def bench(
             print(f"measured {row['variant']}", file=sys.stderr)
     if not as_json:
         print_rows(rows, as_json=False)
+
+
+def _bench_zoo(
+    size: tuple[int, int],
+    rounds: int,
+    only: list[str],
+    batch: int,
+    scores: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    families.load("nets", families.names("nets")[0])  # without PyTorch: one line
+    from refocal import zoo
+    from refocal.whole import whole
+
+    brought = zoo.scores(scores) if scores else {}
+    rows = []
+    for entry in zoo.entries(only):
+        rows.append(zoo.measure(entry, size, batch, rounds))
+        print(f"measured {entry.name}: {rows[-1]['cpu_seconds']:.3g} s an image", file=sys.stderr, flush=True)
+        if as_json:
+            print_json({**rows[-1], **brought.get(entry.name, {})})
+    page = f"{zoo.markdown(rows, brought)}\n{zoo.setting(rows)}\n"
+    if out is not None:
+        with whole(out) as part:
+            part.write_text(page)
+    if not as_json:
+        print(page, end="")
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(n) for n in text.lower().split("x"))
+        if min(height, width) < 1:
+            raise ValueError("no pixels")
+    except ValueError as error:
+        raise BadOptionError(f"--size is HEIGHTxWIDTH, e.g. 1344x1560; got {text!r}") from error
+    return height, width
