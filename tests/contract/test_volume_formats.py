@@ -11,8 +11,8 @@ from refocal import families
 from refocal.blocks import Box
 from refocal.errors import UnreadableError, UnsupportedError, UsageError
 from refocal.store import store
-from refocal.values import VolumeInfo
 from refocal.volume_formats import format_of, kind_of, kind_of_name, open_volume
+from refocal.voxels import VolumeInfo
 
 pytest.importorskip("zarr")
 pytest.importorskip("h5py")

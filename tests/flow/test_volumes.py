@@ -19,11 +19,12 @@ from refocal.frugal import Frugal
 from refocal.job import Job, Part
 from refocal.metrics.seam import seam
 from refocal.store import store
-from refocal.values import Contrast, Frames, Reach, Restored, VolumeInfo
+from refocal.values import Contrast, Frames, Reach, Restored
 from refocal.volume_formats import format_of, open_volume
 from refocal.volumes import Storage, restore_volume, verify_volume
 from refocal.volumes.contrast import Sectionwise
 from refocal.volumes.places import open_input
+from refocal.voxels import VolumeInfo
 
 pytest.importorskip("zarr")
 fsspec = pytest.importorskip("fsspec")

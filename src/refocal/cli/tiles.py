@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from refocal.blocks import Block
-from refocal.cli import app, volumes
+from refocal.cli import app
 from refocal.cli._show import number, tile_line, watching
 from refocal.engine import Summary, run
 from refocal.errors import BadOptionError
@@ -72,6 +72,8 @@ def restore(
         carry=_choice("--carry", carry, ("copy", "link", "symlink", "skip")),
         check=check,
     )
+    from refocal.cli import volumes
+
     whole_volume = volume is not None or _is_volume(inputs, out)
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
         if whole_volume:

@@ -7,7 +7,7 @@ our own attribute `refocal`, which says what the volume was made from and how.
 from refocal import families
 from refocal.errors import UnreadableError, UsageError
 from refocal.store import Store
-from refocal.values import Volume, VolumeFormat
+from refocal.voxels import Volume, VolumeFormat
 
 
 def kind_of(place: Store) -> str | None:

@@ -18,8 +18,9 @@ import numpy as np
 from refocal.blocks import Box
 from refocal.errors import RefocalError, UnreadableError, UsageError, missing_extra
 from refocal.store import Store
-from refocal.values import Counts, Volume, VolumeInfo
+from refocal.values import Counts
 from refocal.volume_formats import _axes
+from refocal.voxels import Volume, VolumeInfo
 
 __all__ = ["OmeZarr"]
 

@@ -16,7 +16,8 @@ import numpy as np
 from refocal.blocks import Box
 from refocal.errors import UnreadableError, UnsupportedError, UsageError
 from refocal.store import Store
-from refocal.values import Counts, Volume, VolumeInfo
+from refocal.values import Counts
+from refocal.voxels import Volume, VolumeInfo
 
 __all__ = ["Precomputed"]
 

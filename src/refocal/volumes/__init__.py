@@ -13,12 +13,13 @@ from refocal.engine import Summary, run
 from refocal.errors import UsageError
 from refocal.job import Job, Progress
 from refocal.log import Event
-from refocal.values import Restorer, Volume
+from refocal.values import Restorer
 from refocal.volumes.finish import finish
 from refocal.volumes.places import STACK, Storage, is_volume, names_volume, open_input
 from refocal.volumes.sink import Compare
 from refocal.volumes.source import Whole, keep_all
 from refocal.volumes.work import Restoration, begin, join
+from refocal.voxels import Volume
 
 __all__ = [
     "Restoration", "Storage", "begin", "finish", "is_volume", "join", "names_volume", "restore_volume", "verify_volume",

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from refocal.blocks import Block
 from refocal.errors import UnreadableError
-from refocal.values import Frames, Grade, Pixels, Restored, Volume
+from refocal.values import Frames, Grade, Pixels, Restored
 from refocal.volumes.contrast import Sectionwise
 from refocal.volumes.grid import pages
 from refocal.volumes.ledger import Ledger
 from refocal.volumes.source import frames_of
+from refocal.voxels import Volume
 
 
 class Gathering(Protocol):

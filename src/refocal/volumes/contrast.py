@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from refocal.blocks import Box
-from refocal.values import Contrast, Counts, Volume
+from refocal.values import Contrast, Counts
+from refocal.voxels import Volume
 
 _SAMPLES = 16
 _EDGE_PX = 256

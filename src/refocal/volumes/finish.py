@@ -10,10 +10,11 @@ from refocal import volume_formats
 from refocal.blocks import Box
 from refocal.errors import WriteError
 from refocal.store import patient, store
-from refocal.values import Counts, VolumeInfo
+from refocal.values import Counts
 from refocal.volumes.places import STACK
 from refocal.volumes.stack import write_stack
 from refocal.volumes.work import Restoration, provenance_of
+from refocal.voxels import VolumeInfo
 from refocal.whole import whole
 
 GRADES = "grades.zarr"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from refocal.blocks import Block, Box, plan
 from refocal.errors import UsageError
-from refocal.values import Reach, VolumeInfo
+from refocal.values import Reach
+from refocal.voxels import VolumeInfo
 
 Triple = tuple[int, int, int]
 

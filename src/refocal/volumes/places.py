@@ -8,9 +8,9 @@ from refocal import volume_formats
 from refocal.errors import UsageError
 from refocal.formats import is_image_name
 from refocal.store import Store, store
-from refocal.values import Volume, VolumeInfo
 from refocal.volumes.grid import Triple
 from refocal.volumes.stack import Stack
+from refocal.voxels import Volume, VolumeInfo
 
 _SIGNS = (".zgroup", ".zattrs", ".zarray", "zarr.json", "info")
 _NEW_CHUNK = (8, 512, 512)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from refocal.blocks import Block, Box
-from refocal.values import Counts, Frames, Volume, VolumeInfo
+from refocal.values import Counts, Frames
 from refocal.volumes.grid import Triple
+from refocal.voxels import Volume, VolumeInfo
 
 _SMALLEST_PX = 256
 _MOST = 16

@@ -10,9 +10,10 @@ import numpy as np
 from refocal.blocks import Block
 from refocal.errors import TileError, WriteError
 from refocal.store import patient
-from refocal.values import Counts, Frames, Grade, Restored, Volume
+from refocal.values import Counts, Frames, Grade, Restored
 from refocal.volumes.grid import Page
 from refocal.volumes.ledger import Ledger
+from refocal.voxels import Volume
 
 _MOST_OPEN = 8
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from refocal.blocks import Block
 from refocal.errors import UnsupportedError
-from refocal.values import Counts, Frames, Gate, Grade, Piece, Pixels, Volume
+from refocal.values import Counts, Frames, Gate, Grade, Piece, Pixels
 from refocal.volumes.contrast import Sectionwise
 from refocal.volumes.grid import Page, pages
+from refocal.voxels import Volume
 
 _SLABS = 3
 

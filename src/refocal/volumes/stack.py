@@ -8,7 +8,8 @@ import numpy as np
 from refocal.blocks import Box
 from refocal.errors import UsageError
 from refocal.formats import create_image, open_image
-from refocal.values import Counts, ImageInfo, Volume, VolumeInfo
+from refocal.values import Counts, ImageInfo
+from refocal.voxels import Volume, VolumeInfo
 
 _CHUNK = (8, 512, 512)
 

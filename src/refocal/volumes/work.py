@@ -20,7 +20,7 @@ from refocal.frugal import Frugal
 from refocal.job import Job, Prepared, prepare
 from refocal.log import Event
 from refocal.store import Store, patient, store
-from refocal.values import Contrast, Reach, Restorer, Volume
+from refocal.values import Contrast, Reach, Restorer
 from refocal.volumes import grid
 from refocal.volumes.context import ContextSink, contexts
 from refocal.volumes.contrast import Sectionwise
@@ -29,6 +29,7 @@ from refocal.volumes.places import STACK, Storage, open_input, output_info, outp
 from refocal.volumes.pyramid import Halves, levels
 from refocal.volumes.sink import BlockSink
 from refocal.volumes.source import Pieces, Present, Whole, keep_all
+from refocal.voxels import Volume
 
 Show = Callable[[Event], None]
 _DTYPES = ("uint8", "uint16", "int8", "int16", "float16", "float32")
