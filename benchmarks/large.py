@@ -15,8 +15,8 @@ import time
 import numpy as np
 
 
-def measure(model: str, size: int) -> tuple[float, float]:
-    """Return Mpx/s and the peak memory of this process in MiB."""
+def measure(model: str, size: int) -> tuple[float, float, float]:
+    """Return Mpx/s, seconds of processor time a Mpx, and the peak memory of this process in MiB."""
     from refocal.backends import learned
     from refocal.neuropil import draw_section
     from refocal.values import Contrast, Frames
@@ -25,12 +25,13 @@ def measure(model: str, size: int) -> tuple[float, float]:
     image = np.tile(drawn, (-(-size // 512), -(-size // 512)))[:size, :size]
     restorer = learned(model)
     restorer([Frames(drawn[None], contrast=Contrast(0, 255))])  # compiles
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     restorer([Frames(image[None], contrast=Contrast(0, 255))])
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    mpx = image.size / 1e6
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     scale = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return image.size / 1e6 / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    return mpx / seconds, busy / mpx, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
 if __name__ == "__main__":
@@ -38,8 +39,8 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="gran-em")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096, 8192, 16384])
     given = parser.parse_args()
-    print("| size | Mpx/s | peak MiB |\n|---|---|---|", flush=True)
+    print("| size | Mpx/s | processor s/Mpx | peak MiB |\n|---|---|---|---|", flush=True)
     for size in given.sizes:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            rate, peak = pool.apply(measure, (given.model, size))
-        print(f"| {size} x {size} | {rate:.3f} | {peak:.0f} |", flush=True)
+            rate, busy, peak = pool.apply(measure, (given.model, size))
+        print(f"| {size} x {size} | {rate:.3f} | {busy:.2f} | {peak:.0f} |", flush=True)
