@@ -1,233 +1,238 @@
-"""Plays a transmission microscope whose stage moves: streams, and stopped frames of the same places.
+"""An experiment: methods compared on specimens at several shares of labels, as one flat frozen document.
 
-The experiment of Wieslander et al. 2021. A strip of specimen is imaged by stopped frames with half overlap and half the
-pixel size; then the stage moves along it while a fast camera takes frames, each exposed for a part of the time between
-two. A specimen is a function (height, width, rng) -> (y, x) transmission in 0..1 at the pixel size of the stopped
-frames; `tissue` and `calibration_grid` make some. Everything follows from a seed.
+It expands to recipes; each is trained by the one loop and scored by the one `evaluate`. Every method sees the same
+pairs of a share and seed, takes as many steps, and is scored on the same fields, which nobody trained on. A run that
+is finished is not done again.
+
+A specimen is a folder of pairs (`refocal pair`), or of sharp tiles, which are cut and spoilt once. Of the pairs of the
+specimen `learn` a share keeps its truth; the blurry tiles of the others, and of other specimens, may be seen without.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import fft, ndimage
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from refocal.degradations import _exposure
-from refocal.examples import binned
-from refocal.formats import create_image
-from refocal.neuropil import draw_section
-from refocal.values import Counts, ImageInfo, Pixels
+from refocal import families
+from refocal.errors import BadOptionError, DivergedError, UsageError, nearest
+from refocal.evaluate import evaluate
+from refocal.measured import TEST, TRAIN, MeasuredPairs, Pair, check_recipe, find_pairs, read_pairs
+from refocal.recipe import Recipe, make_recipe, read_document
+from refocal.unlabelled import WithUnlabelled
+from refocal.values import Restorer
 from refocal.whole import whole
 
-Specimen = Callable[[int, int, np.random.Generator], Pixels]
+METRICS = ("psnr", "ssim")
+BLURRY = "Blurry"
+SCORES = "scores.json"
+
+
+class Method(BaseModel):
+    """One row of the tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: dict[str, Any] = Field({}, description="keys of a recipe, beside and over those of the experiment")
+    unlabelled: bool = Field(False, description="sees the blurry tiles without truth of the table's specimens")
+
+
+class Table(BaseModel):
+    """Methods by specimens and shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    test: list[str] = Field(description="specimens that are scored")
+    shares: list[float] = Field(description="shares of the pairs that keep their truth")
+    methods: list[str]
+    unlabelled: list[str] = Field([], description="specimens whose tiles without truth are seen")
+    gain: list[str] = Field([], description="two methods: what the first gains over the second at equal seeds")
+
+
+class Experiment(BaseModel):
+    """What is compared. Lengths are pixels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    specimens: list[str] = Field(min_length=1)
+    learn: str = Field(description="the specimen whose pairs are learned from")
+    seeds: list[int] = Field([0], min_length=1)
+    test_share: float = Field(0.25, gt=0, lt=1, description="share of a specimen's images that is kept for scoring")
+    cut_px: int = Field(512, ge=48, description="edge of the tiles that large sharp images are cut into")
+    degradation: str = Field("sem_acquisition", description="how sharp tiles are spoilt, once and for all methods")
+    degradation_options: dict[str, Any] = {}
+    recipe: dict[str, Any] = Field({}, description="keys of every method's recipe")
+    methods: dict[str, Method]
+    tables: list[Table]
+    costs: list[str] = Field([], description="methods whose parameters and speed are listed")
 
 
 @dataclass(frozen=True, slots=True)
-class Microscope:
-    """How it is recorded. Pixels are those of the stream unless a name says otherwise."""
+class Run:
+    """One training run."""
 
-    edge_px: int = 1024
-    """Of a frame of the stream; a stopped frame has twice as many, of half the size."""
-    pixel_nm: float = 31.25
-    step_px: float = 60.0
-    """Way of the stage from frame to frame, along -y of the image's content, with a spread of `uneven`."""
-    uneven: float = 0.2
-    exposure: float = 0.1
-    """Share of the time between two frames for which the camera is exposed."""
-    sway_px: float = 1.5
-    """Standard deviation of the step across the way."""
-    walk_px: float = 1.0
-    """Random walk within an exposure; see the degradation `stream`."""
-    drift_px: float = 0.0
-    """Drift of the specimen across the way, over the whole sequence."""
-    electrons: float = 60.0
-    """Per pixel of a frame where nothing absorbs."""
-    stopped_electrons: float = 1000.0
-    """Per pixel of a stopped frame."""
-    nyquist: float = 0.25
-    read: float = 1.0
-    gain: float = 40.0
-    """Counts per electron of the stream; the stopped frames are scaled to the same white."""
-    offset: float = 100.0
-    bits: int = 16
+    method: str
+    share: float
+    seed: int
+    unlabelled: tuple[str, ...]
 
-    def steps(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return (frame, 2) positions y, x of the frames, the first at the origin, y falling."""
-        along = -self.step_px * np.maximum(1 + self.uneven * rng.standard_normal(count - 1), 0.1)
-        across = self.sway_px * rng.standard_normal(count - 1) + self.drift_px / max(count - 1, 1)
-        way: NDArray[np.float64] = np.vstack([[0.0, 0.0], np.cumsum(np.stack([along, across], 1), 0)])
-        return way
+    @property
+    def name(self) -> str:
+        """Name of its folder and model."""
+        seen = "".join(f"-{specimen}" for specimen in self.unlabelled)
+        return f"{self.method}-{self.share:g}-seed{self.seed}{seen}".lower().replace(" ", "-")
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """One strip: what was recorded, and what is true."""
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read a YAML experiment with `key=value` overrides and check every recipe that it expands to.
 
-    microscope: Microscope
-    world: Pixels
-    """(y, x) of the whole strip at the pixel size of the stopped frames."""
-    at_px: NDArray[np.float64]
-    """(frame, 2) true positions y, x of the frames of the stream in the world, in their own pixels."""
-    stopped_px: NDArray[np.int64]
-    """(frame, 2) positions y, x of the stopped frames in the world, in their own pixels."""
-    seed: tuple[int, ...]
-
-    def stream(self) -> Iterator[Counts]:
-        """Yield the (y, x) uint16 frames of the stream."""
-        scope = self.microscope
-        coarse = binned(self.world, 2)
-        length = scope.step_px * scope.exposure
-        for index, at in enumerate(self.at_px):
-            rng = np.random.default_rng([*self.seed, 1, index])
-            way = _exposure.path(length, 90.0, 0.0, scope.walk_px, rng)
-            yield self._counts(self._exposed(coarse, at, way, rng), scope.gain)
-
-    def stopped(self) -> Iterator[Counts]:
-        """Yield the (y, x) uint16 stopped frames."""
-        scope = self.microscope
-        edge = 2 * scope.edge_px
-        for index, (y, x) in enumerate(self.stopped_px):
-            rng = np.random.default_rng([*self.seed, 2, index])
-            crop = self.world[y : y + edge, x : x + edge]
-            counted = _exposure.counted(crop, scope.stopped_electrons, scope.nyquist, scope.read, rng)
-            yield self._counts(counted, scope.gain)
-
-    def _exposed(
-        self, coarse: Pixels, at: NDArray[np.float64], way: _exposure.Path, rng: np.random.Generator
-    ) -> Pixels:
-        scope = self.microscope
-        rest = at - np.floor(at)
-        # The content moves against the frame: what lies at +rest in the world is seen at 0.
-        kernel = _exposure.kernels([way - rest[::-1, None]])[0]
-        r = kernel.shape[0] // 2
-        y, x = (int(n) for n in np.floor(at))
-        edge = scope.edge_px
-        padded = np.pad(coarse, r + 1, mode="reflect")[y + 1 : y + 1 + edge + 2 * r, x + 1 : x + 1 + edge + 2 * r]
-        blurred = _convolved(padded, kernel)[r : r + edge, r : r + edge]
-        return _exposure.counted(blurred, scope.electrons, scope.nyquist, scope.read, rng)
-
-    def _counts(self, transmission: Pixels, gain: float) -> Counts:
-        scope = self.microscope
-        counts = np.rint(scope.offset + transmission * (scope.electrons * gain))
-        top = 2**scope.bits - 1
-        written: Counts = np.clip(counts, 0, top).astype(np.uint16)
-        return written
+    Raises
+    ------
+    BadOptionError
+        In one line, for the first thing that is wrong.
+    """
+    content = read_document(path, overrides)
+    for key in content:
+        if key not in Experiment.model_fields:
+            raise BadOptionError(f"an experiment has no key {key!r}.{nearest(str(key), Experiment.model_fields)}")
+    try:
+        made = Experiment.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadOptionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
+    named = [*made.costs, *(name for table in made.tables for name in (*table.methods, *table.gain))]
+    specimens = [made.learn, *(name for table in made.tables for name in (*table.test, *table.unlabelled))]
+    for name, known in [*((n, made.methods) for n in named), *((n, made.specimens) for n in specimens)]:
+        if name not in known:
+            raise BadOptionError(f"{path}: no {name!r} there.{nearest(name, known)}")
+    if wrong := [share for table in made.tables for share in table.shares if not 0 < share <= 1]:
+        raise BadOptionError(f"{path}: shares are above 0 and at most 1, got {wrong[0]}")
+    for run in runs(made):
+        recipe_of(made, run)
+    return made
 
 
-def record(
-    specimen: Specimen,
-    microscope: Microscope,
-    stopped: int,
-    seed: Sequence[int],
-) -> Strip:
-    """Lay a strip out for so many stopped frames, and the path of the stream over it."""
-    rng = np.random.default_rng([*seed, 0])
-    edge = microscope.edge_px
-    length = edge * (stopped + 1) // 2
-    count = 1 + int(np.ceil((length - edge) / microscope.step_px)) if stopped > 1 else 5
-    way = microscope.steps(count, rng)
-    way[:, 0] *= min(1.0, (length - edge) / max(-way[-1, 0], 1e-9)) if stopped > 1 else 1.0
-    slack = int(np.ceil(max(8.0, np.abs(way[:, 1]).max() + 4)))
-    way += (slack - way[:, 0].min(), slack)
-    height = int(np.ceil(max(length, way[:, 0].max() - slack + edge))) + 2 * slack
-    world = specimen(2 * height, 2 * (edge + 2 * slack), rng)
-    # From the end where the stream begins; each stopped frame half a frame on.
-    tops = [2 * (height - slack - edge) - i * edge for i in range(stopped)]
-    return Strip(microscope, world, way, np.array([(y, 2 * slack) for y in tops]), tuple(seed))
+def runs(experiment: Experiment) -> list[Run]:
+    """Return the runs that the tables need, each once; all methods of a seed before the next seed."""
+    found = [
+        Run(method, share, seed, tuple(table.unlabelled) if experiment.methods[method].unlabelled else ())
+        for seed in experiment.seeds
+        for table in experiment.tables
+        for share in table.shares
+        for method in table.methods
+    ]
+    return list(dict.fromkeys(found))
 
 
-def tissue(images: Sequence[Pixels] = (), cells: float = 0.0) -> Specimen:
-    """Return a specimen of tissue: sharp images in 0..1, each strip a mirrored cut of one, or drawn neuropil.
+def recipe_of(experiment: Experiment, run: Run) -> Recipe:
+    """Return the recipe of a run; pairs come degraded, so its degradation does nothing."""
+    content = {**experiment.recipe, **experiment.methods[run.method].recipe}
+    recipe = make_recipe({"degradation": "chain", **content, "name": run.name, "seed": run.seed})
+    check_recipe(recipe)
+    for family, kind in (("nets", recipe.net), ("objectives", recipe.objective), ("degradations", recipe.degradation)):
+        families.load(family, kind)
+    return recipe
+
+
+def labelled(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
+    """Return the pairs that keep their truth, at least one; a larger share of the same seed holds the smaller one."""
+    order = sorted(pairs, key=lambda pair: hashlib.sha256(f"{seed}/{pair.name}".encode()).hexdigest())
+    return order[: max(1, round(share * len(order)))]
+
+
+def conduct(
+    experiment: Experiment,
+    specimens: Mapping[str, Path],
+    out: Path,
+    report: Callable[[str], None] = lambda _: None,
+    each_step: Callable[[Mapping[str, Any]], None] | None = None,
+) -> dict[Run, dict[str, Any]]:
+    """Train and score every run that is not finished; return {run: {specimen: {metric: value}}}.
+
+    A run whose loss was not finite any more has the key `diverged` in place of specimens.
 
     Parameters
     ----------
-    images
-        (y, x) at the pixel size of the stopped frames; one of them is drawn for each strip. Empty draws neuropil.
-    cells
-        Height of the cells of the supporting grid in pixels of the stopped frames; 0 is no grid.
+    specimens
+        Of `refocal.specimens.prepare`: folders with train and test pairs.
+    out
+        Gets a folder for each run.
+    report
+        Told what is being done.
+    each_step
+        Called with the lines of each training.
+
+    Raises
+    ------
+    UsageError
+        If a finished run in `out` had another recipe.
     """
-
-    def draw(height: int, width: int, rng: np.random.Generator) -> Pixels:
-        if images:
-            image = images[int(rng.integers(len(images)))]
-            y, x = (int(rng.integers(0, max(1, n - m + 1))) for n, m in zip(image.shape, (height, width), strict=True))
-            cut = image[y : y + height, x : x + width]
-            world = np.pad(cut, [(0, height - cut.shape[0]), (0, width - cut.shape[1])], mode="symmetric")
-        else:
-            world = draw_section((height, width), int(rng.integers(1 << 31)), 8.0)
-        return barred(world.astype(np.float32), cells, rng)
-
-    return draw
+    found: dict[Run, dict[str, Any]] = {}
+    every = runs(experiment)
+    for number, run in enumerate(every, 1):
+        recipe, folder = recipe_of(experiment, run), out / run.name
+        done = _finished(folder / SCORES, recipe)
+        report(f"{number}/{len(every)} {run.name}" + (": finished before" if done else ""))
+        found[run] = done if done is not None else _run(experiment, run, recipe, specimens, folder, each_step)
+    return found
 
 
-def calibration_grid(period_px: float = 36.0, line_px: float = 9.0, cells: float = 0.0) -> Specimen:
-    """Return a specimen of a cross-line replica: bright squares, darker lines, worn edges and dirt.
-
-    Lengths are pixels of the stopped frames.
-    """
-
-    def draw(height: int, width: int, rng: np.random.Generator) -> Pixels:
-        angle = np.deg2rad(rng.uniform(-8, 8))
-        y, x = np.mgrid[:height, :width].astype(np.float32)
-        wobble = [ndimage.zoom(rng.normal(0, 0.8, (height // 64 + 3, width // 64 + 3)), 64, order=1) for _ in "yx"]
-        u = np.cos(angle) * x + np.sin(angle) * y + wobble[0][:height, :width]
-        v = np.cos(angle) * y - np.sin(angle) * x + wobble[1][:height, :width]
-        lines = [np.abs((w + period_px / 2) % period_px - period_px / 2) for w in (u, v)]
-        bright = 0.55 + 0.3 / (1 + np.exp(-(np.minimum(*lines) - line_px / 2) / 0.8))
-        shade = ndimage.zoom(rng.normal(0, 0.04, (height // 96 + 3, width // 96 + 3)), 96, order=1)[:height, :width]
-        grain = ndimage.gaussian_filter(rng.standard_normal((height, width)), 1.5) * 0.08
-        world = bright + shade + grain
-        for _ in range(max(2, height * width // 30_000)):
-            _dirt(world, rng)
-        return barred(np.clip(world, 0, 1).astype(np.float32), cells, rng)
-
-    return draw
+def score(specimens: Mapping[str, Path], restorer: Restorer | None = None) -> dict[str, dict[str, float]]:
+    """Return {specimen: {metric: mean over its test pairs}} of a restorer, or of doing nothing."""
+    made: Restorer = restorer or families.make("restorers", "identity")
+    as_recorded = families.make("degradations", "chain")
+    found = {}
+    for name, folder in specimens.items():
+        (row,) = evaluate(read_pairs([f"{name}={folder / TEST}"]), as_recorded, {"it": lambda _: made}, METRICS)
+        found[name] = {**{metric: row[metric] for metric in METRICS}, "count": row["count"]}
+    return found
 
 
-def barred(world: Pixels, cells: float, rng: np.random.Generator, share: float = 0.12) -> Pixels:
-    """Return a strip with the bars of a supporting grid across it, one for each `cells` px, black."""
-    if not cells:
-        return world
-    y = np.arange(world.shape[0], dtype=np.float32) + rng.uniform(0, cells)
-    beside = np.abs(y % cells - cells / 2) - cells * share / 2
-    passes = 1 / (1 + np.exp(-np.clip(beside / 2, -30, 30)))
-    barred: Pixels = world * np.clip(passes, 0.0, 1.0).astype(np.float32)[:, None]
-    return barred
+def _run(
+    experiment: Experiment,
+    run: Run,
+    recipe: Recipe,
+    specimens: Mapping[str, Path],
+    folder: Path,
+    each_step: Callable[[Mapping[str, Any]], None] | None,
+) -> dict[str, Any]:
+    from refocal.card import publish_run
+    from refocal.restorers.torch_model import TorchModel
+    from refocal.train import train
+
+    pairs = {name: find_pairs(path / TRAIN) for name, path in specimens.items()}
+    known = labelled(pairs[experiment.learn], run.share, run.seed)
+    tiles: MeasuredPairs | WithUnlabelled = MeasuredPairs(known, recipe.scales, recipe.patch)
+    others = [p.blurry for name in run.unlabelled for p in pairs[name] if p not in known]
+    if experiment.methods[run.method].unlabelled:
+        if not others:
+            raise BadOptionError(f"{run.name}: no tile is left without truth; give more tiles or a smaller share")
+        tiles = WithUnlabelled(tiles, others)
+    try:
+        trained = train(recipe, tiles, folder, report=each_step)
+    except DivergedError as error:
+        scores: dict[str, Any] = {"diverged": str(error)}
+    else:
+        scores = dict(score(specimens, TorchModel(trained.net, precision="f32")))
+        publish_run(trained, recipe, tiles.hashes(), folder / f"{recipe.name}.safetensors", "experiment")
+    content = {"recipe_sha256": recipe.sha256, "labelled": [p.name for p in known], "unlabelled": len(others)}
+    with whole(folder / SCORES) as part:
+        part.write_text(json.dumps({**content, "scores": scores}, indent=1))
+    if "diverged" not in scores:
+        (folder / "last.ckpt").unlink(missing_ok=True)  # three times the model; the finished one is there
+    return scores
 
 
-def write(sequence: Strip, folder: Path) -> None:
-    """Write `stream.tif`, `stopped_NN.tif` and `truth.json` (true positions, settings) into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scope = sequence.microscope
-    info = ImageInfo((len(sequence.at_px), scope.edge_px, scope.edge_px), np.dtype(np.uint16), scope.pixel_nm)
-    create_image(folder / "stream.tif", sequence.stream(), like=info)
-    fine = ImageInfo((1, 2 * scope.edge_px, 2 * scope.edge_px), info.dtype, scope.pixel_nm / 2)
-    for index, page in enumerate(sequence.stopped()):
-        create_image(folder / f"stopped_{index:02d}.tif", [page], like=fine)
-    truth = {"at_px": sequence.at_px.tolist(), "stopped_px": sequence.stopped_px.tolist(), **asdict(scope)}
-    with whole(folder / "truth.json") as part:
-        part.write_text(json.dumps(truth))
-
-
-def _dirt(world: NDArray[np.floating], rng: np.random.Generator) -> None:
-    """Darken a blurred spot in place."""
-    radius = float(rng.uniform(3, 14))
-    r = int(3 * radius)
-    y, x = int(rng.integers(world.shape[0])), int(rng.integers(world.shape[1]))
-    box = tuple(slice(max(0, at - r), min(n, at + r)) for at, n in zip((y, x), world.shape, strict=True))
-    rows, columns = np.ogrid[box]
-    world[box] -= rng.uniform(0.1, 0.4) * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * (radius / 2) ** 2))
-
-
-def _convolved(image: Pixels, kernel: NDArray[np.float64]) -> Pixels:
-    """Convolve on a circle; the outer half kernel is wrong and is cut by the caller."""
-    shape = image.shape
-    big = np.zeros(shape)
-    n = kernel.shape[0]
-    big[:n, :n] = kernel
-    big = np.roll(big, (-(n // 2), -(n // 2)), (0, 1))
-    seen: Pixels = fft.irfft2(fft.rfft2(image) * fft.rfft2(big), shape).astype(np.float32)
-    return seen
+def _finished(path: Path, recipe: Recipe) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    if content["recipe_sha256"] != recipe.sha256:
+        raise UsageError(f"{path.parent} was made by another recipe; choose another output or remove that folder")
+    scores: dict[str, Any] = content["scores"]
+    return scores

@@ -122,24 +122,23 @@ class MeasuredPairs:
         return Example(Frames(np.ascontiguousarray(seen)[None], contrast=UNIT), np.ascontiguousarray(truth))
 
 
-def measured(recipe: Recipe, folders: Sequence[Path]) -> MeasuredPairs:
-    """Return the pairs of folders as a recipe wants them.
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse a recipe that does not go with measured pairs.
 
     Raises
     ------
     BadOptionError
-        If the recipe would degrade what is degraded already, or wants what pairs do not have.
+        If it would degrade what is degraded already, or wants what pairs do not have.
     """
     if recipe.degradation != "chain" or recipe.degradation_options.get("steps"):
         raise BadOptionError(
             f"measured pairs are blurry as they are, and this recipe would add {recipe.degradation!r}; "
             "take recipes/tile/measured.yaml, or one with degradation: chain and no steps"
         )
-    if recipe.sections > 1 or recipe.softest_px is not None:
+    if recipe.sections > 1 or recipe.frames or recipe.softest_px is not None:
         raise BadOptionError(
-            "pairs are single sections and all taken; remove `sections` and `softest_px` of the recipe"
+            "pairs are single sections and all taken; remove `sections`, `frames` and `softest_px` from the recipe"
         )
-    return MeasuredPairs([pair for folder in folders for pair in find_pairs(folder)], recipe.scales, recipe.patch)
 
 
 def _read(pair: Pair) -> list[tuple[Counts, Counts, float | None]]:

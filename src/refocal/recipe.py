@@ -63,17 +63,28 @@ class Recipe(BaseModel):
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply `key=value` overrides (values are YAML; dots reach into options).
+    """Read a YAML recipe with `key=value` overrides.
 
     Raises
     ------
     BadOptionError
-        If the file is missing or no YAML mapping, a key is unknown (with the nearest one) or a value cannot be used.
+        If `read_document` or `make_recipe` refuses it.
+    """
+    return make_recipe(read_document(path, overrides))
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a flat YAML document and apply `key=value` overrides (values are YAML; dots reach into options).
+
+    Raises
+    ------
+    BadOptionError
+        If the file is missing or no YAML mapping, or an override is not key=value.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise BadOptionError(f"cannot read the recipe {path}: {error.strerror}") from error
+        raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadOptionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -83,7 +94,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         if not sign:
             raise BadOptionError(f"an override is written key=value, got {override!r}")
         _set(content, key.split("."), yaml.safe_load(value))
-    return make_recipe(content)
+    return content
 
 
 def make_recipe(content: Mapping[str, Any]) -> Recipe:

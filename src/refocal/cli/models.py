@@ -80,11 +80,13 @@ def train(
 def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path], pairs: list[Path]) -> "Tiles":
     from refocal.examples import SharpTiles
     from refocal.labelled import LabelledTiles, read_labelled
-    from refocal.measured import measured
+    from refocal.measured import MeasuredPairs, check_recipe, find_pairs
     from refocal.unlabelled import WithUnlabelled
 
     if pairs:
-        learned = measured(recipe, pairs)
+        check_recipe(recipe)
+        found = [pair for folder in pairs for pair in find_pairs(folder)]
+        learned = MeasuredPairs(found, recipe.scales, recipe.patch)
         return WithUnlabelled(learned, unlabelled) if unlabelled else learned
     if labels:
         stacks = read_labelled([str(path) for path in data], labels)
@@ -111,11 +113,12 @@ def _validator(recipe: "Recipe", valid: list[str], labels: list[str], measured: 
     truths = list(_reader(measured)(valid, 256, 8))
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
 
-    def validate(net: "nn.Module") -> Mapping[str, float]:
-        from refocal.restorers.torch_model import TorchModel
+    frames = recipe.frames[1] if recipe.frames else 1
 
-        restorer = TorchModel(net, precision="f32")
-        rows = evaluate(truths, degradation, {"net": lambda _: restorer})
+    def validate(net: "nn.Module") -> Mapping[str, float]:
+        options = {} if recipe.frames else {"precision": "f32"}
+        restorer = families.make("restorers", "burst" if recipe.frames else "torch_model", model=net, **options)
+        rows = evaluate(truths, degradation, {"net": lambda _: restorer}, frames=frames)
         return {m: sum(row[m] for row in rows) / len(rows) for m in ("psnr", "ssim")}
 
     return validate
@@ -132,6 +135,7 @@ def evaluate_command(
     metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="repeat for more")] = None,
     crop: Annotated[int | None, typer.Option(help="score the centre of so many pixels squared", min=1)] = None,
     limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input", min=1)] = None,
+    frames: Annotated[int, typer.Option(help="see each tile so many times, as a burst", min=1, max=64)] = 1,
     seed: int = 0,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="the inputs are folders of measured pairs; nothing is degraded")
@@ -158,6 +162,8 @@ def evaluate_command(
         refocal evaluate sharp --degradation defocus:sigma_px=2 -r oracle_wiener
 
         refocal evaluate raw.tif --segment contour_watershed --labels ids.tif
+
+        refocal evaluate sharp --degradation stream --frames 5 -r merge:by=mean -r burst:model=mine.safetensors
     """
     makers = {} if segment else {"nothing": _maker("identity")}
     for text in restorer or ["gran-em"]:
@@ -178,7 +184,8 @@ def evaluate_command(
         )
         return
     pictures = _Pictures(out / "pictures") if out is not None else None
-    rows = evaluate(_reader(pairs)(inputs, crop, limit), spoil, makers, measures, seed=seed, show=pictures)
+    truths = _reader(pairs)(inputs, crop, limit)
+    rows = evaluate(truths, spoil, makers, measures, seed=seed, show=pictures, frames=frames)
     if out is not None:
         (out / "table.csv").write_text(table_csv(rows))
         tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in measures]
