@@ -157,7 +157,8 @@ class Coupler:
     def _step(self, one: int, two: int) -> register.Shift:
         low = min(one, two)
         if low not in self._way:
-            self._way[low] = register.coarse(self._soft[low], self._soft[low + 1], self._usual())[0]
+            a, b = self._soft[low], self._soft[low + 1]
+            self._way[low] = register.refine(a, b, register.coarse(a, b, self._usual())[0]).shift
         dy, dx = self._way[low]
         return (dy, dx) if one < two else (-dy, -dx)
 

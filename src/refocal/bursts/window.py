@@ -41,17 +41,18 @@ def propose(samples: Sequence[Counts]) -> Contrast:
         raise ValueError("no frame has more than one grey value")
     fine = np.concatenate([s.ravel()[:: max(1, s.size // 200_000)] for s in telling])
     means = np.concatenate([_means(s) for s in telling])
-    bar = _valley(means)
-    tissue = means if bar is None else means[means > bar]
-    if bar is None:
-        low = float(np.percentile(fine, 0.1))
-    else:
-        dark = fine[fine < bar]
-        low = float(np.percentile(dark, 99)) if dark.size else bar
-    bright = fine if bar is None else fine[fine > bar]
-    white = float(np.percentile(tissue, 99.9))
-    high = max(white + 0.05 * (white - low), float(np.percentile(bright, 99)))
+    bar, valley = _bars(means) or (None, -np.inf)
+    low = float(np.percentile(fine, 0.1)) if bar is None else _upper_edge(fine, bar, valley)
+    white = float(np.percentile(means[means > valley], 99.9))
+    high = max(white + 0.05 * (white - low), float(np.percentile(fine[fine > valley], 99)))
     return Contrast(low, high if high > low else low + 1.0)
+
+
+def _upper_edge(fine: Pixels, bar: float, valley: float) -> float:
+    """Return the largest count of the bars: as far above their mode as four of their spreads below it."""
+    below = bar - fine[fine <= bar]
+    spread = float(np.percentile(below, 68)) if below.size else 0.0
+    return min(valley, bar + max(4 * spread, 0.1 * (valley - bar)))
 
 
 def _means(frame: Pixels) -> Pixels:
@@ -63,26 +64,23 @@ def _means(frame: Pixels) -> Pixels:
     return means
 
 
-def _valley(means: Pixels) -> float | None:
-    """Return the grey value between the bars and the specimen, or None if there are no bars.
+def _bars(means: Pixels) -> tuple[float, float] | None:
+    """Return the mode of the bars and the valley between them and the specimen, or None if there are no bars.
 
-    Otsu's threshold; its dark class is bars if it is small in spread, far below the rest, and neither a speck nor all.
+    Bars are a peak in the lowest fifth of the grey values, of more than a speck, with a deep valley above it.
     """
     low, high = np.percentile(means, (0.05, 99.95))
     if not high > low:
         return None
     counts, edges = np.histogram(means, _BINS, (low, high))
-    middle = (edges[1:] + edges[:-1]) / 2
-    weight = np.cumsum(counts) / counts.sum()
-    mean = np.cumsum(counts * middle) / counts.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (mean[-1] * weight - mean) ** 2 / (weight * (1 - weight))
-    threshold = float(edges[1 + int(np.nanargmax(np.where(np.isfinite(between), between, -1)))])
-    dark, bright = means[means <= threshold], means[means > threshold]
-    if not 0.005 * means.size <= dark.size <= 0.9 * means.size or not bright.size:
+    smooth = np.convolve(counts, np.ones(5) / 5, "same")
+    fifth = _BINS // 5
+    bar, main = int(np.argmax(smooth[:fifth])), fifth + int(np.argmax(smooth[fifth:]))
+    valley = bar + int(np.argmin(smooth[bar:main]))
+    deep = smooth[valley] < 0.1 * min(smooth[bar], smooth[main])
+    share = counts[: valley + 1].sum() / counts.sum()
+    if not deep or not 0.005 <= share <= 0.9:
         return None
-    gap = float(np.median(bright) - np.median(dark))
-    spread = float(np.percentile(dark, 75) - np.percentile(dark, 25))
-    between_both = float(np.median(dark)) + 0.35 * gap
-    emptied = np.mean(np.abs(means - between_both) < 0.1 * gap)
-    return between_both if spread < 0.12 * gap and emptied < 0.03 else None
+    flat = np.flatnonzero(smooth[valley:main] > 0.1 * smooth[main])
+    end = valley + int(flat[0]) if flat.size else valley
+    return float(edges[bar : bar + 2].mean()), float((edges[valley] + edges[min(end, valley + 10)]) / 2)
