@@ -130,14 +130,15 @@ def read_truths(inputs: Sequence[str], crop: int | None = None, limit: int | Non
                 yield Truth(group or path.parent.name, name, counts, image.info.pixel_nm)
 
 
-def degrade(truth: Truth, degradation: Degradation, seed: int) -> Example:
-    """Degrade a tile; the same seed and name give the same pixels. Returns counts in the tile's own dtype."""
+def degrade(truth: Truth, degradation: Degradation, seed: int, frames: int = 1) -> Example:
+    """Degrade a tile, seen `frames` times; the same seed and name give the same pixels, in counts of its own dtype."""
     contrast = Contrast.of(truth.counts.dtype)
     unit = contrast.unit(truth.counts)
     if truth.seen is not None:
         return Example(Frames(truth.seen[None], contrast=contrast, pixel_nm=truth.pixel_nm), unit)
     rng = np.random.default_rng([seed, zlib.crc32(f"{truth.group}/{truth.name}".encode())])
-    seen = degradation(Example(Frames(unit[None], pixel_nm=truth.pixel_nm), unit), rng)
+    sharp = np.repeat(unit[None], frames, axis=0)
+    seen = degradation(Example(Frames(sharp, pixel_nm=truth.pixel_nm), unit), rng)
     counts = contrast.counts(seen.frames.counts, truth.counts.dtype)
     return Example(Frames(counts, contrast=contrast, pixel_nm=truth.pixel_nm), unit, seen.hints)
 
@@ -150,16 +151,18 @@ def evaluate(
     *,
     seed: int = 0,
     show: Show | None = None,
+    frames: int = 1,
 ) -> list[dict[str, Any]]:
     """Score restorers on degraded tiles and return one row per group and restorer.
 
     Each row holds `group`, `restorer`, `count` and, for each metric, its mean, its standard deviation (`NAME_sd`) and
-    the mean gain over the degraded tile (`NAME_gain`).
+    the mean gain over the degraded tile (`NAME_gain`). With `frames` each tile is seen so many times, as a burst whose
+    first frame is the degraded tile.
     """
     measures = {name: families.load("metrics", name) for name in metrics}
     scores: dict[tuple[str, str], list[dict[str, float]]] = {}
     for truth in truths:
-        example = degrade(truth, degradation, seed)
+        example = degrade(truth, degradation, seed, frames)
         seen = example.frames.contrast.unit(example.frames.image)
         nothing = {name: measure(seen, example.truth) for name, measure in measures.items()}
         for name, make in restorers.items():

@@ -18,6 +18,7 @@ OPTIONS = {
     "least_squares_gan": {"width": 8},
     "relativistic_gan": {"width": 8},
     "semi_supervised": {"width": 8},
+    "ssim": {"pixel": 1.0},
 }
 PERCEPTUAL = {"perceptual", "relativistic_gan", "semi_supervised"}
 FOLDED = {"flow", "fusion", "inpainting"}

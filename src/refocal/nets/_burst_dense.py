@@ -69,7 +69,7 @@ class BurstDense(nn.Module):
 
     def forward(self, tracks: Tracks) -> Tensor:
         """Return (batch, outputs, y, x)."""
-        count = tracks.count
+        count = tracks.frames
         tracks = Tracks(_each(self.first_of, tracks), None, count)
         levels: list[Tracks] = []
         for block in self.down:
@@ -86,7 +86,7 @@ class BurstDense(nn.Module):
             skip = levels.pop()
             beside = skip._replace(own=torch.cat((up(own), skip.own), 1))
             own = _each(block if number == len(self.up) else block.new, beside)
-        return maximum(Tracks(own, None, tracks.count))
+        return maximum(Tracks(own, None, tracks.frames))
 
     def first_of(self, tracks: Tracks) -> Tensor:
         """Return the first features of each frame."""
@@ -128,7 +128,7 @@ class _Layer(nn.Module):
         if shared is not None and self.shared_norm is not None:
             shared = torch.relu(self.shared_norm(shared))
         own = torch.relu(self.norm(tracks.own))
-        grown: Tensor = self.dropout(convolved(self.conv, Tracks(own, shared, tracks.count)))
+        grown: Tensor = self.dropout(convolved(self.conv, Tracks(own, shared, tracks.frames)))
         return grown
 
 

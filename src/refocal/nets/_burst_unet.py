@@ -58,7 +58,7 @@ class BurstUNet(nn.Module):
     def forward(self, tracks: Tracks) -> Tensor:
         """Return (batch, width, y, x)."""
         own, levels = each(self.first, tracks), []
-        count = tracks.count
+        count = tracks.frames
         for down in self.down:
             levels.append(own)
             here = Tracks(own, None, count)

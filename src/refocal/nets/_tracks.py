@@ -15,16 +15,16 @@ from torch.nn import functional
 
 
 class Tracks(NamedTuple):
-    """Features of a burst of `count` frames."""
+    """Features of a burst of `frames` frames."""
 
     own: Tensor
     shared: Tensor | None
-    count: int
+    frames: int
 
 
 def maximum(tracks: Tracks) -> Tensor:
     """Return the maximum of each frame's own features over the frames, (batch, channel, y, x)."""
-    return tracks.own.unflatten(0, (-1, tracks.count)).amax(1)
+    return _by_frame(tracks).amax(1)
 
 
 def collapsed(tracks: Tracks) -> Tracks:
@@ -41,7 +41,7 @@ def joined(tracks: Tracks) -> Tensor:
     """Return own and shared features side by side, (batch * frame, channel, y, x)."""
     if tracks.shared is None:
         return tracks.own
-    return torch.cat((tracks.own, spread(tracks.shared, tracks.count)), 1)
+    return torch.cat((tracks.own, spread(tracks.shared, tracks.frames)), 1)
 
 
 def convolved(conv: nn.Conv2d, tracks: Tracks) -> Tensor:
@@ -52,21 +52,25 @@ def convolved(conv: nn.Conv2d, tracks: Tracks) -> Tensor:
     inputs, weight = tracks.own.shape[1], conv.weight
     own = functional.conv2d(tracks.own, weight[:, :inputs], conv.bias, conv.stride, conv.padding)
     shared = functional.conv2d(tracks.shared, weight[:, inputs:], None, conv.stride, conv.padding)
-    return own + spread(shared, tracks.count)
+    return own + spread(shared, tracks.frames)
 
 
 def each(part: Callable[[Tracks], Tensor], tracks: Tracks) -> Tensor:
     """Apply a part to all frames; one after the other where nothing learns, so that only one of them fills memory."""
-    if torch.is_grad_enabled() or torch.compiler.is_exporting() or tracks.count == 1:
+    if torch.is_grad_enabled() or torch.compiler.is_exporting() or tracks.frames == 1:
         return part(tracks)
-    frames = tracks.own.unflatten(0, (-1, tracks.count))
-    first = part(Tracks(frames[:, 0], tracks.shared, 1))
-    answers = first.new_empty((first.shape[0], tracks.count, *first.shape[1:]))
+    own = _by_frame(tracks)
+    first = part(Tracks(own[:, 0], tracks.shared, 1))
+    answers = first.new_empty((first.shape[0], tracks.frames, *first.shape[1:]))
     answers[:, 0] = first
     del first
-    for index in range(1, tracks.count):
-        answers[:, index] = part(Tracks(frames[:, index], tracks.shared, 1))
+    for index in range(1, tracks.frames):
+        answers[:, index] = part(Tracks(own[:, index], tracks.shared, 1))
     return answers.flatten(0, 1)
+
+
+def _by_frame(tracks: Tracks) -> Tensor:
+    return tracks.own.reshape(-1, tracks.frames, *tracks.own.shape[1:])
 
 
 def halo(steps: Sequence[str], multiple: int) -> int:

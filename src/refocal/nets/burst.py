@@ -23,9 +23,8 @@ class Burst(nn.Module):
     """Frames of a burst, (batch, frame, y, x) in [0, 1] to (batch, 1, y, x).
 
     The paper's nets: BU is `base="unet", up="transposed"` (16,227,426 parameters), BDU+T is `up="transposed"` and
-    BDU+UC the default (4,668,241 both). Compact, made here: `width=24, growth=12, layers=3, levels=3, dropout=0,
-    merge="encoder", squeeze=2, image_residual=True` (515,720). Sizes must be multiples of 16, of
-    `squeeze * 2**levels` with the dense base.
+    BDU+UC the default (4,668,241 both). Compact, made here: `width=32, levels=2, dropout=0, merge="encoder", squeeze=4,
+    image_residual=True` (932,784). Sizes must be multiples of 16 with the plain U-Net, of `squeeze * 2**levels` else.
 
     Parameters
     ----------

@@ -40,12 +40,13 @@ class SSIM(nn.Module):
 
 def _similarity(got: Tensor, truth: Tensor) -> Tensor:
     """Return the local similarity of (batch, channel, y, x), float32."""
-    stack = torch.stack((got, truth, got * got, truth * truth, got * truth), 1)
-    mean_got, mean_truth, got2, truth2, product = _local(stack.flatten(1, 2)).unflatten(1, (5, -1)).unbind(1)
+    parts = torch.cat((got, truth, got * got, truth * truth, got * truth), 1)
+    mean_got, mean_truth, got2, truth2, product = _local(parts).chunk(5, 1)
     covariance = product - mean_got * mean_truth
     variances = got2 - mean_got**2 + truth2 - mean_truth**2
     luminance = (2 * mean_got * mean_truth + _C1) / (mean_got**2 + mean_truth**2 + _C1)
-    return luminance * (2 * covariance + _C2) / (variances + _C2)
+    similarity: Tensor = luminance * (2 * covariance + _C2) / (variances + _C2)
+    return similarity
 
 
 def _local(images: Tensor) -> Tensor:

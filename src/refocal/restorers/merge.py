@@ -63,7 +63,8 @@ class Merge:
 
     def _merged(self, planes: Pixels) -> Pixels:
         if self.by == "median":
-            return np.median(planes, axis=0)
+            middle: Pixels = np.median(planes, axis=0)
+            return middle
         if self.by == "best":
             return max(planes, key=_detail).copy()
         if self.by == "shift_and_add":
@@ -83,7 +84,8 @@ def _moved(plane: Pixels, target: Pixels) -> Pixels:
         return plane
     window = cv2.createHanningWindow(plane.shape[::-1], cv2.CV_32F)
     # Copies: phaseCorrelate multiplies the window into what it is given.
-    (x, y), _ = cv2.phaseCorrelate(*(cv2.GaussianBlur(image, (0, 0), 1.5) for image in (target, plane)), window)
+    there, here = (cv2.GaussianBlur(image, (0, 0), 1.5) for image in (target, plane))
+    (x, y), _ = cv2.phaseCorrelate(there, here, window)
     if not np.hypot(x, y) <= _FARTHEST_PX:
         return plane
     warp = np.array([[1, 0, x], [0, 1, y]], np.float32)
