@@ -65,7 +65,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         if event["event"] == "tile" and event["decision"] != "queued":
             sweeper.decided(event)
 
-    job = Job(restorer=Part.parse(options.restorer) if options.restorer else None)
+    job = Job(carry="symlink", restorer=Part.parse(options.restorer) if options.restorer else None)
     settings = Settings(layout="multisem", restores=not options.no_restore)
     with Watch(raw, out, job, settings, on_event=hear) as running:
         writer = subprocess.Popen([

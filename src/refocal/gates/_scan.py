@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from refocal.values import Counts
 
-_STRIP = 512
+_STRIP, _WIDE = 512, 1024
+"""Columns in the middle that are looked at for breaks, and for shifts."""
 _BAND = 4
 """Rows that are averaged on either side of a break, against noise."""
 _OUTLIER = 1.6
-_BREAKS, _TYPICAL = 8, 16
+_BREAKS, _TYPICAL = 4, 8
 _LEAST_PX, _MOST_PX = 3, 128
 _LEAST_ROWS, _BLANK = 2, 0.25
 
@@ -28,8 +29,10 @@ def faults(image: Counts) -> str:
         return f"{len(constant)} rows are constant or missing, from row {constant[0]}"
     if len(constant) >= _LEAST_ROWS or len(image) < 4 * _BAND:
         return ""
-    for row in _breaks(image):
-        if shift := _shift(image, row):
+    breaks = _breaks(image)
+    usual = _usual(image) if breaks else 0.0
+    for row in breaks:
+        if shift := _shift(image, row, usual):
             return f"rows are shifted by {abs(shift)} px from row {row}"
     return ""
 
@@ -58,15 +61,20 @@ def _breaks(image: Counts) -> list[int]:
     return [int(i) + 1 for i in strongest if steps[i] > _OUTLIER * usual and _BAND <= i < len(image) - _BAND - 1]
 
 
-def _shift(image: Counts, row: int) -> int:
+def _usual(image: Counts) -> float:
+    """Return the likeness of neighbouring bands where nothing is wrong."""
+    rows = np.linspace(_BAND, len(image) - _BAND - 1, _TYPICAL).astype(int)
+    likeness = [_likeness(image, int(row)) for row in rows]
+    return float(np.median([found[len(found) // 2] for found in likeness]))
+
+
+def _shift(image: Counts, row: int, usual: float) -> int:
     """Return by how many pixels the rows from `row` on are shifted, 0 if they are not."""
     likeness = _likeness(image, row)
     middle = len(likeness) // 2
     lags = np.arange(len(likeness)) - middle
     far = np.where(np.abs(lags) >= _LEAST_PX, likeness, -1)
     best = int(np.argmax(far))
-    rows = np.linspace(_BAND, len(image) - _BAND - 1, _TYPICAL).astype(int)
-    usual = float(np.median([_likeness(image, int(i))[middle] for i in rows]))
     if far[best] > 0.75 * usual and far[best] > likeness[middle] + 0.3 * usual and usual > 0.3:
         return int(lags[best])
     return 0
@@ -74,11 +82,11 @@ def _shift(image: Counts, row: int) -> int:
 
 def _likeness(image: Counts, row: int) -> NDArray[np.float64]:
     """Return the correlation of the bands above and below a row for all lags."""
-    above, below = (
-        _detail(image[part].astype(np.float64).mean(0)) for part in (slice(row - _BAND, row), slice(row, row + _BAND))
-    )
+    left = max(0, (image.shape[1] - _WIDE) // 2)
+    bands = image[row - _BAND : row + _BAND, left : left + _WIDE].astype(np.float64)
+    above, below = _detail(bands[:_BAND].mean(0)), _detail(bands[_BAND:].mean(0))
     width = len(above)
-    size = 2 * width
+    size = 1 << (2 * width - 1).bit_length()
     product = np.fft.irfft(np.conj(np.fft.rfft(above, size)) * np.fft.rfft(below, size), size)
     most = min(_MOST_PX, width // 4)
     lags = np.arange(-most, most + 1)
@@ -89,7 +97,7 @@ def _likeness(image: Counts, row: int) -> NDArray[np.float64]:
 
 def _detail(line: NDArray[np.float64]) -> NDArray[np.float64]:
     """Take shading off a line: what is slower than 64 px says nothing about a shift of a few."""
-    kernel = np.ones(65) / 65
-    smooth = np.convolve(np.pad(line, 32, mode="edge"), kernel, mode="valid")
+    sums = np.cumsum(np.pad(line, (33, 32), mode="edge"))
+    smooth = (sums[65:] - sums[:-65]) / 65
     detail: NDArray[np.float64] = line - smooth
     return detail
