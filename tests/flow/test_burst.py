@@ -13,6 +13,7 @@ from scipy import ndimage
 from refocal.formats import create_image, open_image
 from refocal.log import read_log
 from refocal.moving_stage import Microscope, record, tissue
+from refocal.moving_stage import write as save
 from refocal.values import ImageInfo
 
 from .conftest import Program
@@ -217,3 +218,21 @@ def test_wrong_requests_are_refused(inside: Program, frames, tmp_path: Path) -> 
     write(tmp_path / "flat.tif", np.full((3, 64, 64), 7, np.uint16))
     said = inside("burst", tmp_path / "flat.tif", "-o", tmp_path / "out", code=1)
     assert "no window can be proposed" in said.line
+
+
+def test_streams_and_stopped_frames_become_pairs_to_learn_from(inside: Program, images, tmp_path: Path) -> None:
+    scope = Microscope(edge_px=96, step_px=12, exposure=0.15, electrons=150)
+    for number in range(2):
+        save(record(tissue(images), scope, 2, (number,)), tmp_path / "recorded" / f"s{number}")
+    said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "pairs", "--frames", "3", "--test", "s0")
+    assert "2 test" in said.err
+    rows = (tmp_path / "pairs" / "pairs.csv").read_text().splitlines()
+    assert len(rows) == 5
+    with open_image(next((tmp_path / "pairs" / "test").glob("*.burst.tif"))) as image:
+        assert image.info.shape[0] == 4
+    for options, words in (
+        (("--valid", "s1"), "SEQUENCE:CELL"),
+        (("--test", "s9"), "no sequence 's9'"),
+    ):
+        said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "more", *options, code=2)
+        assert words in said.err.splitlines()[-1]

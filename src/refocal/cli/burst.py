@@ -50,7 +50,7 @@ def burst(
     job = Job(restorer=_part(restorer), gate=Part(kind="always"))
     settings = Stream(
         Choice(frames, share, every),
-        _window(window),
+        window_of(window),
         _choice("--motion", motion, ("translation", "euclidean")),
         mosaic,
         follow,
@@ -74,7 +74,8 @@ def _part(text: str) -> Part:
     return Part.parse(text)
 
 
-def _window(text: str | None) -> tuple[float, float] | None:
+def window_of(text: str | None) -> tuple[float, float] | None:
+    """Read LOW,HIGH."""
     if text is None:
         return None
     try:

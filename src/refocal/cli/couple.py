@@ -1,0 +1,97 @@
+"""The command about learning from a microscope's own streams: couple."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refocal.cli import app
+from refocal.cli.burst import window_of
+from refocal.errors import UsageError
+from refocal.tiles import check_output
+from refocal.values import Contrast
+from refocal.whole import whole
+
+if TYPE_CHECKING:
+    from refocal.bursts.pairs import Pair
+    from refocal.bursts.recorded import Recorded
+
+PAIRS = "pairs.csv"
+_COLUMNS = ("part", "file", "stopped", "frames", "height", "width", "likeness", "gain", "offset", "left_out")
+
+
+@app.command()
+def couple(
+    recorded: Annotated[Path, typer.Argument(help="folder of sequences: streams and larger, stopped frames")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="receives train, valid and test, and pairs.csv")],
+    frames: Annotated[int, typer.Option(help="frames of the stream for each stopped one", min=1, max=64)] = 5,
+    test: Annotated[str | None, typer.Option(help="sequence to test on; the last by default")] = None,
+    valid: Annotated[
+        str | None, typer.Option(help="SEQUENCE:CELL to validate on; by default the first one's 1")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="LOW,HIGH: counts of the streams that become 0 and 255")] = None,
+) -> None:
+    """Couple streams with stopped frames of the same places, to learn from and to test with.
+
+    For example:
+
+        refocal couple recorded -o pairs --test sequence_4
+
+        refocal train recipes/burst/compact.yaml -d pairs/train degradation=chain
+    """
+    from refocal.bursts.recorded import sequences, split
+
+    check_output([recorded], out)
+    found = sequences(recorded)
+    names = [sequence.name for sequence in found]
+    if len(found) == 1 and test is None:
+        raise UsageError(f"{recorded} holds one sequence; testing takes a whole one, so record another")
+    made = {sequence.name: _coupled(sequence, frames, window_of(window)) for sequence in found}
+    cell = _cell(valid) if valid else (names[0], 1)
+    parts = split(made, test or names[-1], cell)
+    _write(parts, out)
+    typer.echo(", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items()), err=True)
+
+
+def _coupled(sequence: "Recorded", frames: int, window: tuple[float, float] | None) -> list["Pair"]:
+    from refocal.bursts.pairs import Coupler, couple_all
+    from refocal.bursts.stream import propose_window
+
+    limits = Contrast(*window) if window else propose_window(list(sequence.stream))
+    typer.echo(f"{sequence.name}: counts {limits.low:g} to {limits.high:g} become 0 to 255", err=True)
+    pairs = []
+    for made in couple_all(Coupler(sequence.stream, limits, frames), sequence.stopped):
+        if isinstance(made, str):
+            typer.echo(f"left out: {made}", err=True)
+        else:
+            pairs.append(made)
+    return pairs
+
+
+def _cell(text: str) -> tuple[str, int]:
+    name, colon, number = text.rpartition(":")
+    if not colon or not number.isdecimal():
+        raise UsageError(f"--valid is SEQUENCE:CELL, e.g. sequence_1:2; got {text!r}")
+    return name, int(number)
+
+
+def _write(parts: Mapping[str, Sequence[tuple[str, "Pair"]]], out: Path) -> None:
+    from refocal.bursts.pairs import SUFFIX, write_pair
+
+    rows = []
+    for part, pairs in parts.items():
+        (out / part).mkdir(parents=True, exist_ok=True)
+        for number, (sequence, pair) in enumerate(pairs):
+            file = f"{part}/{sequence.replace('/', '_')}_{number:03d}{SUFFIX}"
+            write_pair(pair, out / file)
+            height, width = pair.truth.shape
+            seen = {"frames": len(pair.frames), "height": height, "width": width, "likeness": round(pair.likeness, 4)}
+            fitted = {"gain": round(pair.gain, 5), "offset": round(pair.offset, 2)}
+            why = "; ".join(f"{name}: {reason}" for name, reason in pair.left_out.items())
+            rows.append({"part": part, "file": file, "stopped": pair.names[0], **seen, **fitted, "left_out": why})
+    with whole(out / PAIRS) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file_:
+        table = csv.DictWriter(file_, _COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
