@@ -178,8 +178,8 @@ def refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) ->
     UsageError
         If the last job of the log differs; says in what.
     """
-    jobs = [event for event in read_log(log) if event["event"] == "job"]
-    if overwrite or not jobs or jobs[-1]["job_sha256"] == job_sha256(resolved):
+    jobs = [event for event in read_log(log) if event["event"] == "job" and event.get("job")]
+    if overwrite or not jobs or jobs[-1].get("job_sha256") == job_sha256(resolved):
         return
     before = jobs[-1]["job"]
     changed = [f"{k}: {before.get(k)} -> {v}" for k, v in resolved.items() if before.get(k) != v]

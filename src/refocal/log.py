@@ -37,6 +37,13 @@ LOG = "log.jsonl"
 _RETAKE_COLUMNS = ("path", "page", "verdict", "reason", "sigma_px", "sigma_nm", "noise")
 _SETTLED = frozenset({"restored", "kept", "retake", "no_content"})
 
+_NONE = type(None)
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "event": (str,), "key": (str, _NONE), "decision": (str, _NONE), "section": (str, _NONE), "job": (dict, _NONE),
+    "size": (int, _NONE), "mtime_ns": (int, _NONE), "low": (int, float, _NONE), "high": (int, float, _NONE),
+}  # fmt: skip
+_NEEDED = {"tile": ("key",), "contrast": ("low", "high")}
+
 
 class Log:
     """Appends events to a log file; a context manager. Several threads may append.
@@ -126,7 +133,7 @@ def job_sha256(job: Mapping[str, Any]) -> str:
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a log in the order of writing; pass over torn lines. No file, no events."""
+    """Yield the events of a log in the order of writing; pass over torn and foreign lines. No file, no events."""
     try:
         file = Path(path).open("rb")
     except FileNotFoundError:
@@ -137,13 +144,18 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
                 event = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(event, dict) and "event" in event:
+            if isinstance(event, dict) and _is_ours(event):
                 yield event
 
 
 def latest(events: Iterable[Event]) -> dict[str, Event]:
     """Return the last tile event of each key, in the order of the first ones."""
     return {event["key"]: event for event in events if event["event"] == "tile"}
+
+
+def stamp(event: Event) -> tuple[object, object]:
+    """Return size and time of change of a tile's file: an operator's word holds as long as these are the same."""
+    return event.get("size"), event.get("mtime_ns")
 
 
 def done(path: Path, job_sha256: str) -> dict[str, Event]:
@@ -192,6 +204,13 @@ def write_retakes(log: Path, csv_path: Path) -> None:
             part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise WriteError(f"cannot write the retake list {csv_path}: {error.strerror}") from error
+
+
+def _is_ours(event: Event) -> bool:
+    """Say whether a line holds what its kind must hold; programs of others may append to a log too."""
+    if any(not isinstance(event.get(name), kinds) for name, kinds in _FIELDS.items()):
+        return False
+    return all(event.get(name) is not None for name in ("event", *_NEEDED.get(event["event"], ())))
 
 
 def _torn(path: Path) -> bool:

@@ -14,8 +14,9 @@ from refocal.log import Log
 KEYS = [f"s{i % 2}/t{i}.tif" for i in range(6)] + ["b1/t0.tif", "b2/t0.tif", "odd \udc80.tif", "stack.tif#1"]
 PLACED = {"b1/t0.tif": ("S", "t0", "1"), "b2/t0.tif": ("S", "t0", "2")}
 tile = st.builds(
-    lambda key, decision, sigma, beam, minute, changed: {
-        "event": "tile", "key": key, "decision": decision, "sigma_px": sigma, "beam": beam, "mtime_ns": changed,
+    lambda key, decision, sigma, beam, minute, size, changed: {
+        "event": "tile", "key": key, "decision": decision, "sigma_px": sigma, "beam": beam, "size": size,
+        "mtime_ns": changed,
         "time": f"2026-01-01T00:{minute:02}:07.5+00:00", "anisotropy": sigma and sigma / 10,
         **dict(zip(("section", "tile", "taken"), PLACED.get(key, ()), strict=False)),
     },
@@ -24,6 +25,7 @@ tile = st.builds(
     st.none() | st.floats(0, 9),
     st.integers(1, 3),
     st.integers(0, 4),
+    st.integers(8, 9),
     st.none() | st.integers(1, 2),
 )  # fmt: skip
 override = st.builds(
@@ -61,14 +63,13 @@ def slowly(log):
         if not isinstance(event, dict) or not isinstance(event.get("key"), str):
             continue
         key = event["key"].encode("utf-8", "backslashreplace").decode()
-        if event["event"] == "override" and event["verdict"] in ("keep", "restore", "retake"):
+        if event["event"] == "override" and key in last and event["verdict"] in ("keep", "restore", "retake"):
             said[key] = event["verdict"]
         if event["event"] == "tile":
-            mark = event.get("mtime_ns")
-            if mark is not None:
-                if changed.get(key, mark) != mark:
-                    said.pop(key, None)
-                changed[key] = mark
+            mark = event.get("size"), event.get("mtime_ns")
+            if changed.get(key, mark) != mark:
+                said.pop(key, None)
+            changed[key] = mark
             last[key] = event
             beam = event.get("beam")
             place.setdefault(key, (event.get("section"), event.get("tile"), event.get("taken"),

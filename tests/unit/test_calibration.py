@@ -230,6 +230,14 @@ def test_overrides_are_read_from_a_log() -> None:
     ]  # fmt: skip
 
 
+def test_a_word_about_an_image_that_was_taken_anew_is_left_out() -> None:
+    first = {"event": "tile", "key": "a", "sigma_px": 1.0, "size": 9, "mtime_ns": 1}
+    said = {"event": "override", "key": "a", "verdict": "keep"}
+    assert len(spoken([first, said, {**first, "sigma_px": 1.1}], native_px=0.8)) == 1
+    assert not spoken([first, said, {**first, "mtime_ns": 2}], native_px=0.8)
+    assert not spoken([first, said, {**first, "size": 8}], native_px=0.8)
+
+
 def test_check_passes_the_truth_and_refuses_inventions() -> None:
     truth, other = tissue(3, noise=0), tissue(4, noise=0)
     rng = np.random.default_rng(0)

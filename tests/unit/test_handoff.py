@@ -117,6 +117,13 @@ def test_the_operators_word_beats_the_gate_until_the_file_changes(run: Run) -> N
     assert [(tile["beam"], tile["by"]) for tile in section["retakes"]] == [(1, "operator")]
 
 
+def test_a_tile_that_the_operator_wants_restored_is_waited_for(run: Run) -> None:
+    tile = multisem(1, 1, 1)
+    word = {"event": "override", "key": tile["key"], "verdict": "restore", "note": "", "by": "ann"}
+    (section,) = document(run(tile, word, {**tile, "decision": "queued", "override": "restore"}))
+    assert section["waiting"] == 1
+
+
 def test_causes_are_told_apart(run: Run) -> None:
     tiles = [
         multisem(1, 1, 1, decision="retake", reason="rows shifted by 12 px"),

@@ -19,7 +19,7 @@ from refocal import families
 from refocal.errors import TileError, UsageError
 from refocal.gates._calibration import Bounded, Costs, Regressor, Thresholds
 from refocal.gates._features import Vector
-from refocal.log import Event, latest
+from refocal.log import Event, latest, stamp
 from refocal.tiles import TileSource, estimate_contrast
 
 PAPER = "11.5 % soft (the 8 to 15 % of multi-beam acquisitions), softer than good by a half-normal blur of 1.5 px"
@@ -145,7 +145,8 @@ def observed(events: Iterable[Event], native_px: float, words: str) -> Mix:
         If none has a blur.
     """
     seen = list(events)
-    blurs = [sigma for event in latest(seen).values() if (sigma := _beyond(event, _kinds(seen), native_px)) is not None]
+    kinds = _kinds(seen)
+    blurs = [sigma for event in latest(seen).values() if (sigma := _beyond(event, kinds, native_px)) is not None]
     if not blurs:
         raise UsageError(f"{words}: holds no graded tile; give the log of a run, or a folder of tiles")
     return Mix(np.array(blurs), f"{len(blurs)} tiles of {words}")
@@ -175,13 +176,25 @@ def graded(inputs: Sequence[Path], native_px: float, words: str) -> Mix:
 
 
 def spoken(events: Iterable[Event], native_px: float) -> list[Spoken]:
-    """Return what persons said in the overrides of a log, the latest of each tile that has a blur."""
+    """Return what persons said in the overrides of a log, the latest of each tile that has a blur.
+
+    What was said of a file that was written anew since is left out: it was another image.
+    """
     seen = list(events)
-    tiles, kinds = latest(seen), _kinds(seen)
-    words = {str(e["key"]): str(e.get("verdict")) for e in seen if e["event"] == "override" and "key" in e}
+    kinds = _kinds(seen)
+    tiles: dict[str, Event] = {}
+    words: dict[str, str] = {}
+    for event in seen:
+        key = str(event.get("key"))
+        if event["event"] == "tile":
+            if key in words and stamp(event) != stamp(tiles[key]):
+                del words[key]
+            tiles[key] = event
+        elif event["event"] == "override" and key in tiles:
+            words[key] = str(event.get("verdict"))
     found = []
     for key, word in words.items():
-        sigma = _beyond(tiles[key], kinds, native_px) if key in tiles else None
+        sigma = _beyond(tiles[key], kinds, native_px)
         if sigma is not None and word in ("keep", "restore", "retake"):
             found.append(Spoken(word, sigma))
     return found

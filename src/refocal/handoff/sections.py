@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from refocal.log import Event
+from refocal.log import Event, stamp
 
 State = Literal["good", "retake", "waiting", "lost"]
 
@@ -40,7 +40,7 @@ class Tile:
     @property
     def state(self) -> State:
         """Whether the tile can be stitched, must be taken again, waits for its restoring, or cannot be read."""
-        if self.verdict is None and self.event.get("decision") == "queued":
+        if self.verdict in (None, "restore") and self.event.get("decision") == "queued":
             return "waiting"
         if self.event.get("decision") in ("unreadable", "failed"):
             return "lost"
@@ -128,16 +128,11 @@ def _latest(events: Iterable[Event]) -> tuple[list[Tile], dict[str, str]]:
             continue
         elif event["event"] == "tile":
             latest[key] = event
-        elif event["event"] == "override":
-            words[key] = (str(event.get("verdict")), _stamp(latest.get(key, {})))
+        elif event["event"] == "override" and key in latest:
+            words[key] = (str(event.get("verdict")), stamp(latest[key]))
     tiles = [_tile(key, event, words.get(key)) for key, event in latest.items()]
     # What a log says is never a way out of the output.
     return [tile for tile in tiles if not tile.path.is_absolute() and ".." not in tile.path.parts], states
-
-
-def _stamp(event: Event) -> object:
-    """Return what changes when a file is written anew: an operator's word does not hold for another image."""
-    return event.get("size"), event.get("mtime_ns")
 
 
 def _tile(key: str, event: Event, word: tuple[str, object] | None) -> Tile:
@@ -151,7 +146,7 @@ def _tile(key: str, event: Event, word: tuple[str, object] | None) -> Tile:
         tile=str(event.get("tile") or key),
         taken=str(event.get("taken") or ""),
         event=event,
-        verdict=word[0] if word and word[1] == _stamp(event) else None,
+        verdict=word[0] if word and word[1] == stamp(event) else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 For a key the latest line counts; where it belongs (section, tile, page, beam) is what its first line said. Of several
 keys of one place the one taken last is current, and only current rows are in the aggregates of sections and beams.
-An operator's word beats the gate until the file itself is another (its modification time changed).
+An operator's word beats the gate until the file itself is another (`refocal.log.stamp`).
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from refocal.history import facts
 from refocal.history.row import COLUMNS, Row, values
 from refocal.history.schema import BEAT, COUNTS, DECISIONS, MINUTE, SUMS, VERDICTS
-from refocal.log import split_key
+from refocal.log import split_key, stamp
 
 _RESTORED, _KEPT, _QUEUED, _RETAKE = (DECISIONS.index(name) for name in ("restored", "kept", "queued", "retake"))
 _FAILED = DECISIONS.index("failed")
@@ -49,7 +49,6 @@ class Fold:
         self._beams: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * len(_BEAM_COLUMNS))
         self._minutes: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(MINUTE))
         self._seen: dict[int, tuple[float | None, float | None, int]] = {}
-        self._overrides = {row["key"]: row["verdict"] for row in base.execute("SELECT key, verdict FROM overrides")}
 
     def add(self, line: bytes, offset: int) -> None:
         """Take one line of the log; what is not an event is passed over."""
@@ -104,20 +103,20 @@ class Fold:
 
     def _tile(self, event: Mapping[str, Any], key: str, offset: int) -> None:
         row, time = self._row(key), facts.seconds(event.get("time"))
-        decision, changed = facts.decision(event), facts.whole_number(event.get("mtime_ns"))
+        decision, (size, changed) = facts.decision(event), map(facts.whole_number, stamp(event))
         sigma, astigmatism = facts.number(event.get("sigma_px")), facts.number(event.get("anisotropy"))
         self._minute(event, time, decision, sigma, resumed=row is not None and row.decision == _QUEUED)
         if row is None:
             row = self._new(event, key)
             self._enter(row, offset)
         else:
-            if None not in (changed, row.mtime_ns) and changed != row.mtime_ns:
+            if (size, changed) != (row.size, row.mtime_ns):
                 row.override = None
             self._weigh(row, -1)
         row.x_nm, row.y_nm, row.w_nm, row.h_nm = facts.position(event, key)
         row.time, row.decision, row.shown = time, decision, shown(decision, row.override)
         row.sigma_px, row.anisotropy, row.noise = sigma, astigmatism, facts.number(event.get("noise"))
-        row.mtime_ns = row.mtime_ns if changed is None else changed
+        row.size, row.mtime_ns = size, changed
         row.line = row.rev = offset
         self._weigh(row, 1)
         self._see(row.section, time, offset)
@@ -134,7 +133,7 @@ class Fold:
             beam=facts.whole_number(event.get("beam")),
             field=facts.whole_number(event.get("field")),
             taken=facts.printable(event.get("taken") or ""),
-            override=self._overrides.get(key),
+            override=None,
         )
         self._next_id += 1
         self._rows[key] = self._by_id[row.id] = row
@@ -210,7 +209,6 @@ class Fold:
         verdict = event.get("verdict")
         if verdict not in VERDICTS:
             return
-        self._overrides[key] = verdict
         said = [facts.printable(event.get(name) or "") for name in ("note", "by")]
         self._base.execute(
             "INSERT OR REPLACE INTO overrides VALUES (?, ?, ?, ?, ?, ?)",

@@ -30,6 +30,7 @@ class Row:
     w_nm: float | None = None
     """None where x and y are column and row."""
     h_nm: float | None = None
+    size: int | None = None
     mtime_ns: int | None = None
     line: int = 0
     """Where the tile's latest line begins in the log, bytes."""

@@ -26,7 +26,7 @@ BEAT = (
 )  # fmt: skip
 MINUTE = ("graded", "restored", "retakes", "sigma_n", "sigma_sum", "latency_n", "latency_sum")
 
-_VERSION = "1"
+_VERSION = "2"
 _TABLES = ("meta", "tiles", "overrides", "sections", "beams", "minutes", "beats", "alerts", "jobs")
 _SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from refocal.blocks import Block, Box
 from refocal.errors import LaterError, UnreadableError
 from refocal.finding import natural
-from refocal.live.ledger import version
+from refocal.live.ledger import is_live, version
 from refocal.live.proof import state_of, waits
 from refocal.live.source import place_facts, tile_of
 from refocal.log import Event, split_key
@@ -29,6 +29,8 @@ _KEPT = ("stage_x_nm", "stage_y_nm", "latency_s")
 class _Queued:
     state: tuple[int, int]
     kept: tuple[float | None, ...]
+    pixel_nm: float | None = None
+    """As it was graded: the layout may know what the file does not tell."""
     forced: Verdict | None = None
     """The verdict of an operator, which beats the gate's."""
     reason: str = ""
@@ -51,6 +53,8 @@ class Backlog:
         The newest section first or the oldest; what an operator asks for comes before.
     restores
         False yields only what an operator wants kept or retaken.
+    gone
+        Says whether the share is away, which an empty mount point may be; nothing counts against a tile then.
     """
 
     def __init__(
@@ -63,10 +67,11 @@ class Backlog:
         *,
         order: Order = "newest",
         restores: bool = True,
+        gone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._root, self._layout, self._gate, self._contrast, self._stop = root, layout, gate, contrast, stop
         self._pick = max if order == "newest" else min
-        self._restores = restores
+        self._restores, self._gone = restores, gone
         self._ready = threading.Condition()
         self._sections: dict[str, dict[str, _Queued]] = {}
         self._ages: dict[str, tuple[Any, ...]] = {}
@@ -81,14 +86,17 @@ class Backlog:
 
     def learn(self, event: Event) -> None:
         """Take note of a line of the log: a queued tile waits, any other decision takes it off the queue."""
-        if event["event"] != "tile" or "mtime_ns" not in event:
+        if not is_live(event):
             return
         key, section = event["key"], event.get("section") or ""
         with self._ready:
+            waiting = self._urgent.get(key) or self._sections.get(section, {}).get(key)
+            if waiting and waiting.forced and waiting.state == _state(event) and not event.get("override"):
+                return  # what was in hand when the operator spoke: the word still waits
             self._remove(key, section)
             if event["decision"] != "queued":
                 return
-            queued = _Queued((event["size"], event["mtime_ns"]), tuple(event.get(name) for name in _KEPT))
+            queued = _queued(event)
             if event.get("override"):
                 queued.forced, queued.reason = event["override"], event.get("reason") or ""
             self._sections.setdefault(section, {})[key] = queued
@@ -98,11 +106,11 @@ class Backlog:
 
     def force(self, event: Event, verdict: Verdict, reason: str) -> None:
         """Have a tile, given by its latest event, decided as an operator says."""
-        state = (event["size"], event["mtime_ns"])
+        queued = _queued(event)
+        queued.forced, queued.reason = verdict, reason
         with self._ready:
             self._remove(event["key"], event.get("section") or "")
-            kept = tuple(event.get(name) for name in _KEPT)
-            self._urgent[event["key"]] = _Queued(state, kept, verdict, reason)
+            self._urgent[event["key"]] = queued
             self._ready.notify_all()
 
     def wake(self) -> None:
@@ -113,8 +121,8 @@ class Backlog:
     def __iter__(self) -> Iterator[Block]:
         """Yield queued tiles, waiting while there are none."""
         while not self._stop.is_set():
-            if not self._root.is_dir():
-                self._stop.wait(1.0)  # the share is away
+            if self._away():
+                self._stop.wait(1.0)
                 continue
             with self._ready:
                 key = self._next()
@@ -146,6 +154,8 @@ class Backlog:
                 if state_of(path) != queued.state:
                     break
                 frames = read_tile(path, page, self._contrast)
+                if frames.pixel_nm is None:
+                    frames = replace(frames, pixel_nm=queued.pixel_nm)
                 if queued.forced:
                     self._forced[id(frames)] = queued
                 return frames
@@ -156,14 +166,14 @@ class Backlog:
                         raise
                     break
                 self._stop.wait(delays[attempt])
-                attempt += self._root.is_dir()
+                attempt += not self._away()
         self._put_down(block.key)
         raise LaterError(f"{path}: is not the file any more that was graded, or not now")
 
     def __call__(self, frames: Frames, /) -> Grade:
         """Grade a tile that `read` returned."""
-        grade = self._gate(frames)
         queued = self._forced.pop(id(frames), None)
+        grade = self._gate(frames)
         if queued is None or queued.forced is None:
             return grade
         return replace(grade, verdict=queued.forced, reason=queued.reason)
@@ -181,6 +191,9 @@ class Backlog:
         size, mtime_ns = queued.state
         override = {"override": queued.forced} if queued.forced else {}
         return {**facts, "size": size, "mtime_ns": mtime_ns, **override}
+
+    def _away(self) -> bool:
+        return not self._root.is_dir() or self._gone()
 
     def _next(self) -> str | None:
         """Take the next tile in hand; one whose last version is still in hand waits."""
@@ -207,3 +220,11 @@ class Backlog:
     def _put_down(self, key: str) -> None:
         with self._ready:
             self._hands.pop(key)
+
+
+def _state(event: Event) -> tuple[int, int]:
+    return event["size"], event["mtime_ns"]
+
+
+def _queued(event: Event) -> _Queued:
+    return _Queued(_state(event), tuple(event.get(name) for name in _KEPT), event.get("pixel_nm"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from refocal.errors import WriteError
 from refocal.live.backlog import Backlog
-from refocal.live.ledger import Ledger
+from refocal.live.ledger import Ledger, is_live
 from refocal.log import Event, Log
 
 _BALLAST_BYTES = 8 << 20  # 10,000 lines
@@ -70,7 +70,7 @@ class Journal:
             stamped = self._append(event)
             if stamped is None:
                 return
-            follow = self._ledger.add(stamped) if "mtime_ns" in stamped and stamped["event"] == "tile" else []
+            follow = self._ledger.add(stamped) if is_live(stamped) else []
             self._backlog.learn(stamped)
             self._said.put(stamped)
             for more in follow:

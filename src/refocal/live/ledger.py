@@ -25,6 +25,12 @@ def version(size: int, mtime_ns: int) -> int:
     return mtime_ns << _SIZE_BITS | size
 
 
+def is_live(event: Event) -> bool:
+    """Say whether an event is what a watch decided about a version of a tile."""
+    state = event.get("size"), event.get("mtime_ns")
+    return event["event"] == "tile" and None not in state and event.get("decision") in _CODES
+
+
 @dataclass(slots=True)
 class Section:
     """A section as far as it has come."""
@@ -65,14 +71,28 @@ class Ledger:
         """Learn the lines of a log, and pass them on; tiles that failed are forgotten, so that they are tried again."""
         for event in events:
             if event["event"] == "section" and event.get("section") in self.sections:
-                self.sections[event["section"]].state = event.get("state", "open")
-            elif event["event"] == "tile" and "mtime_ns" in event:
+                self.sections[event["section"]].state = str(event.get("state", "open"))
+            elif is_live(event):
                 self.add(event)
                 if event["decision"] == "failed":
-                    folder, name = _split(event["key"])
-                    self._folders.get(folder, {}).pop(name, None)
+                    self._forget_failure(event)
             yield event
         self.recent.clear()
+
+    def _forget_failure(self, event: Event) -> None:
+        folder, name = _split(event["key"])
+        self._folders.get(folder, {}).pop(name, None)
+        self.counts["failed"] -= 1
+        section = self.sections.get(event.get("section") or "")
+        if section is not None and section.parent == _imaging(event):
+            section.counts["failed"] -= 1
+
+    def recall(self, event: Event) -> None:
+        """Learn again how a tile was decided that was forgotten with its folder: it will be decided anew."""
+        folder, name = _split(event["key"])
+        with self.changed:
+            known = version(event["size"], event["mtime_ns"]) << _CODE_BITS | _CODES[event["decision"]]
+            self._folders.setdefault(folder, {}).setdefault(name, known)
 
     def add(self, event: Event) -> list[Event]:
         """Learn one tile event; return the section events that follow from it."""

@@ -44,7 +44,7 @@ class Shared:
 def grade(shared: Shared, gate: Gate) -> None:
     """Grade what the microscope writes until the source ends; what is worth restoring is queued."""
     sink = LiveSink(
-        shared.sink(shared.source), shared.room, shared.locks, lambda key: True,
+        shared.sink(shared.source), shared.source, shared.room, shared.locks, lambda key: True,
         patient=False, light=shared.job.carry in _LIGHT,
     )  # fmt: skip
     run(shared.source, None, sink, gate=gate, log=Entries(shared.journal, shared.source.facts))
@@ -61,7 +61,7 @@ def restore(shared: Shared, restorer: Restorer | None, check: Check | None) -> N
         return is_newest(event["key"], version(event["size"], event["mtime_ns"]))
 
     sink = LiveSink(
-        shared.sink(backlog), shared.room, shared.locks, lambda key: is_newest(key, backlog.state(key)),
+        shared.sink(backlog), backlog, shared.room, shared.locks, lambda key: is_newest(key, backlog.state(key)),
         patient=True, light=False,
     )  # fmt: skip
     log = Entries(shared.journal, backlog.facts, wanted)

@@ -1,11 +1,15 @@
 """One watch for one output: a lock of the operating system, which a process that is killed lets go of."""
 
+import errno
 import os
 import sys
 from pathlib import Path
 from typing import IO
 
 from refocal.errors import UsageError
+
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
+"""What systems answer where another process holds a lock."""
 
 
 class OnlyOne:
@@ -26,6 +30,11 @@ class OnlyOne:
         try:
             _lock(self._file)
         except OSError as error:
+            if error.errno not in _HELD:
+                self._file.close()
+                raise UsageError(
+                    f"cannot lock {path}: {error.strerror}; choose an output on a disk that knows file locks"
+                ) from error
             self._file.seek(0)
             holder = self._file.read(20).strip()
             self._file.close()

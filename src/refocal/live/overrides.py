@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from refocal.live.backlog import Backlog
+from refocal.live.ledger import Ledger, is_live
 from refocal.log import Event
 from refocal.values import Verdict
 
@@ -24,14 +25,16 @@ class Overrides:
         The log file.
     backlog
         Does it.
+    ledger
+        Counts it.
     say
         Appends to the log.
     offset
         Bytes of the log that were read already.
     """
 
-    def __init__(self, log: Path, backlog: Backlog, say: Callable[[Event], None], offset: int) -> None:
-        self._log, self._backlog, self._say, self._offset = log, backlog, say, offset
+    def __init__(self, log: Path, backlog: Backlog, ledger: Ledger, say: Callable[[Event], None], offset: int) -> None:
+        self._log, self._backlog, self._ledger, self._say, self._offset = log, backlog, ledger, say, offset
 
     def follow(self) -> None:
         """Act on the whole lines that were added since the last call."""
@@ -50,8 +53,9 @@ class Overrides:
         if event is None or verdict is None:
             return
         before = last_event(self._log, str(event.get("key")))
-        if before is None or "mtime_ns" not in before:
+        if before is None or not is_live(before):
             return
+        self._ledger.recall(before)
         reason = ": ".join(str(word) for word in (event.get("by") or "an operator", event.get("note")) if word)
         if verdict == "restore":
             own = {name: value for name, value in before.items() if name not in ("time", "job_sha256")}

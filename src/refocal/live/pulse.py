@@ -28,39 +28,35 @@ class Pulse:
         self._scanner, self._source, self._backlog, self._room = scanner, source, backlog, room
         self._clock = clock
         self._last = clock()
-        self._tiles, self._bytes = 0, 0
-        self._graded, self._restored = 0, 0
+        self._graded, self._bytes = 0, 0
+        self._restored = 0
 
     def hear(self, event: Event) -> None:
         """Count a tile event."""
-        if event["decision"] == "restored":
-            self._restored += 1
-        elif "checked" not in event:
-            self._graded += 1
-            self._tiles += 1
-            self._bytes += event.get("size") or 0
+        self._restored += event["decision"] == "restored"
 
     def beat(self) -> Event:
         """Return the state as an event."""
         now = self._clock()
         seconds = max(now - self._last, 1e-9)
         lag_tiles, lag_seconds = self._source.lag()
+        graded, size = self._source.graded, self._source.bytes
         event = {
             "event": "beat",
             "seen": self._source.seen,
             "pending": self._scanner.pending,
-            "graded": self._graded,
+            "graded": graded,
             "queued": len(self._backlog),
             "restored": self._restored,
             "lag_tiles": lag_tiles,
             "lag_seconds": round(lag_seconds, 3),
-            "tiles_per_s": round(self._tiles / seconds, 3),
-            "bytes_per_s": round(self._bytes / seconds),
+            "tiles_per_s": round((graded - self._graded) / seconds, 3),
+            "bytes_per_s": round((size - self._bytes) / seconds),
             "free_bytes": self._room.free(),
             "share_free_bytes": _free(self._scanner.root),
             "rss_bytes": resident_bytes(),
         }
-        self._last, self._tiles, self._bytes = now, 0, 0
+        self._last, self._graded, self._bytes = now, graded, size
         return event
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from refocal.blocks import Block
-from refocal.errors import LaterError, WriteError
+from refocal.errors import LaterError, TileError
 from refocal.live.ledger import file_of
+from refocal.tiles import Tiles
 from refocal.values import Frames, Grade, Restored, Sink
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -82,6 +83,8 @@ class LiveSink:
     ----------
     sink
         Writes.
+    tiles
+        Knows the files of the blocks, which may be away by now.
     room
         Knows whether there is space.
     locks
@@ -97,6 +100,7 @@ class LiveSink:
     def __init__(
         self,
         sink: Sink,
+        tiles: Tiles,
         room: Room,
         locks: list[threading.Lock],
         wanted: Callable[[str], bool],
@@ -104,7 +108,7 @@ class LiveSink:
         patient: bool,
         light: bool,
     ) -> None:
-        self._sink, self._room, self._locks, self._wanted = sink, room, locks, wanted
+        self._sink, self._tiles, self._room, self._locks, self._wanted = sink, tiles, room, locks, wanted
         self._patient, self._light = patient, light
 
     def has(self, block: Block, /) -> bool:
@@ -113,13 +117,14 @@ class LiveSink:
 
     def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
         """Write a restored block when there is room."""
-        return self._do(block.key, lambda: self._sink.write(block, restored), light=False)
+        return self._do(block, lambda: self._sink.write(block, restored), light=False)
 
     def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any]:
         """Carry a block over when there is room."""
-        return self._do(block.key, lambda: self._sink.carry(block, frames, grade), light=self._light)
+        return self._do(block, lambda: self._sink.carry(block, frames, grade), light=self._light)
 
-    def _do(self, key: str, work: Callable[[], Mapping[str, Any] | None], *, light: bool) -> Mapping[str, Any]:
+    def _do(self, block: Block, work: Callable[[], Mapping[str, Any] | None], *, light: bool) -> Mapping[str, Any]:
+        key = block.key
         short = not light and not self._room.enough()
         while True:
             if short and not self._patient:
@@ -131,7 +136,9 @@ class LiveSink:
                     raise LaterError(f"{key}: was taken anew in the meantime")
                 try:
                     return work() or {}
-                except WriteError as error:
+                except TileError as error:
+                    if not self._tiles.tile(block).path.exists():
+                        raise LaterError(f"{key}: went away while its output was written") from error
                     if getattr(error.__cause__, "errno", None) not in _FULL:
                         raise
             self._room.run_out()

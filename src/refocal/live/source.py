@@ -72,6 +72,8 @@ class LiveSource:
         self.contrast = contrast
         self.seen = 0
         """Tiles found so far."""
+        self.graded, self.bytes = 0, 0
+        """Tiles decided so far, and the sizes of their files."""
         self._scanner, self._ledger, self._stop, self._poll, self._clock = scanner, ledger, stop, poll, clock
         self._found_contrast, self._contrast_lock = found_contrast, threading.Lock()
         self._hands: dict[str, _Hand] = {}
@@ -134,6 +136,7 @@ class LiveSource:
         with self._lock:
             found = self._hands.pop(key).found
         size, mtime_ns = found.state
+        self.graded, self.bytes = self.graded + 1, self.bytes + size
         stage = dict(zip(("stage_x_nm", "stage_y_nm"), found.stage_nm or (None, None), strict=True))
         latency_s = round(self._clock() - found.since, 4)
         return {**place_facts(found.place), **stage, "size": size, "mtime_ns": mtime_ns, "latency_s": latency_s}

@@ -27,7 +27,7 @@ from refocal.live.answer import Answer
 from refocal.live.backlog import Backlog
 from refocal.live.house import House, Observer, alert
 from refocal.live.journal import Ballast, Journal
-from refocal.live.ledger import Ledger, version
+from refocal.live.ledger import Ledger, is_live, version
 from refocal.live.only_one import OnlyOne
 from refocal.live.overrides import Overrides, last_event
 from refocal.live.scanning import Scanner
@@ -126,13 +126,13 @@ class Watch:
         )  # fmt: skip
         self._backlog = Backlog(
             self.root, self._layout, self.job.gate.make("gates"), self._source.contrast_for, self._stop,
-            order=self.settings.order, restores=self.settings.restores,
+            order=self.settings.order, restores=self.settings.restores, gone=lambda: self._scanner.gone,
         )  # fmt: skip
 
     def _read_log(self, observers: Sequence[Observer]) -> tuple[list[Event], int]:
         """Learn what earlier watches did; return the overrides that nothing was done about, and the bytes read."""
         path = self.out / LOG
-        pending: dict[str, Event] = {}
+        pending: dict[str, tuple[int | None, Event]] = {}
         size = path.stat().st_size if path.exists() else 0
         here = [str(self.root.resolve())]
         for event in self._ledger.read(read_log(path)):
@@ -145,10 +145,12 @@ class Watch:
             if kind == "contrast" and self._source.contrast is None:
                 self._source.contrast = Contrast(event["low"], event["high"])
             if kind == "override":
-                pending[str(event.get("key"))] = event
-            elif kind == "tile" and event.get("override"):
-                pending.pop(event["key"], None)
-        return list(pending.values()), size
+                pending[str(event.get("key"))] = (self._ledger.version(str(event.get("key"))), event)
+            elif is_live(event) and event["key"] in pending:
+                lapsed = version(event["size"], event["mtime_ns"]) != pending[event["key"]][0]
+                if lapsed or event.get("override"):
+                    del pending[event["key"]]
+        return [event for _, event in pending.values()], size
 
     def _prepare(self, restorer: Restorer | None, check: Check | None) -> Prepared:
         """Make the parts of the job, in the thread that will use them, because its priority is inherited."""
@@ -181,7 +183,7 @@ class Watch:
         self._shared = loops.Shared(
             self.out, self.job, self._source, self._backlog, self._ledger, self._journal, self._room
         )
-        self._overrides = Overrides(self._log.path, self._backlog, self._journal.say, offset)
+        self._overrides = Overrides(self._log.path, self._backlog, self._ledger, self._journal.say, offset)
         self._house = House(
             self._shared, self._scanner, self._overrides, ballast, self.settings, self._stop, observers, on_event
         )
@@ -251,20 +253,21 @@ class Watch:
             raise UsageError(f"{path} is not the name of a tile of this acquisition ({type(self._layout).__name__})")
         deadline = time.monotonic() + timeout
         self._source.offer(key)
+        before = last_event(self.out / LOG, key)  # searched once: what comes now is in the ledger
         while (left := deadline - time.monotonic()) > 0 and not self._stop.is_set():
-            if event := self._decided(key):
+            if event := self._decided(key, before):
                 return Answer.of(event)
             with self._ledger.changed:
                 self._ledger.changed.wait(min(left, 0.2))
         raise TimeoutError(self._why_not(key, timeout))
 
-    def _decided(self, key: str) -> Event | None:
+    def _decided(self, key: str, before: Event | None) -> Event | None:
         """Return the event about a file as it is now."""
         with suppress(OSError):
             found = os.stat(self.root / key)
             state = version(found.st_size, found.st_mtime_ns)
-            event = self._ledger.recent.get(key) or last_event(self.out / LOG, key)
-            if event and "mtime_ns" in event and version(event["size"], event["mtime_ns"]) == state:
+            event = self._ledger.recent.get(key) or before
+            if event and is_live(event) and version(event["size"], event["mtime_ns"]) == state:
                 return event
         return None
 
