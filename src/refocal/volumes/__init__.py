@@ -6,7 +6,7 @@ verify_volume("out.zarr")                         does what is stored still have
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from refocal.engine import Summary, run
@@ -22,8 +22,17 @@ from refocal.volumes.work import Restoration, begin, join
 from refocal.voxels import Volume
 
 __all__ = [
-    "Restoration", "Storage", "begin", "finish", "is_volume", "join", "names_volume", "restore_volume", "verify_volume",
-]  # fmt: skip
+    "Restoration",
+    "Storage",
+    "added",
+    "begin",
+    "finish",
+    "is_volume",
+    "join",
+    "names_volume",
+    "restore_volume",
+    "verify_volume",
+]
 
 
 def restore_volume(
@@ -75,7 +84,9 @@ def restore_share(work: Restoration, shard: tuple[int, int] = (0, 1), progress: 
     for stage in work.stages():
         if stage.name.startswith("level") and not _done(work, stage.name):
             break
-        mine = stage.blocks() if stage.name.startswith("level") else work.mine(stage.blocks(), shard)
+        mine = work.mine(stage.blocks(), shard)
+        if stage.name.startswith("level"):
+            mine = chain(mine, stage.blocks())  # others may have ended before this level could begin
         total = added(total, stage.run(mine, work.batch, _shower(work, stage.name, progress)), stage.name)
     if not total.failed:
         finish(work)

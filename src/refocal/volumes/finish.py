@@ -28,16 +28,18 @@ def finish(work: Restoration) -> bool:
 
     Several processes may do this at the same time: they write the same bytes.
     """
-    records = {record["key"]: record for record in work.ledger.records()}
-    if len(records) < sum(work.count(level) for level in range(len(work.levels))):
+    if sum(1 for _ in work.ledger.place.names("blocks")) < sum(map(work.count, range(len(work.levels)))):
         return False
     if work.kind == STACK or not volume_formats.format_of(work.kind).blockwise:
         _pack(work)
     grades = np.zeros(_map_shape(work), np.uint8)
-    for block in work.blocks():
-        z, y, x = (a // n for a, n in zip(block.write.start, work.size, strict=True))
-        for found in records[block.key]["sections"]:
-            grades[z * work.size[0] + found["section"], y, x] = CODES.get(found["decision"], 0)
+    for record in work.ledger.records():
+        level, _, corner = record["key"].partition("@")
+        if level == "0":
+            z, y, x = map(int, corner.split(","))
+            for found in record["sections"]:
+                place = z + found["section"], y // work.size[1], x // work.size[2]
+                grades[place] = CODES.get(found["decision"], 0)
     _write_grades(work, grades)
     work.ledger.write_log()
     return True

@@ -33,16 +33,24 @@ def pages(block: Block) -> Iterator[Page]:
         yield Page(f"{block.key}#{z - block.write.start[0]}", write, read, block)
 
 
-def blocks(info: VolumeInfo, size: Triple, reach: Reach, level: int = 0) -> Iterator[Block]:
-    """Yield the blocks of one level in C order; read boxes start and end on the net's grid, or at the border."""
+def blocks(info: VolumeInfo, size: Triple, reach: Reach, level: int = 0, section: int | None = None) -> Iterator[Block]:
+    """Yield the blocks of one level, or of those that hold one section, in C order.
+
+    Read boxes start and end on the net's grid, or at the border.
+    """
     m = reach.multiple
     needed = reach.window or max(reach.halo, _SMALLEST_PX if reach.halo else 0)
     halo = -(-needed // m) * m
-    for block in plan(info.shape, size, (0, halo, halo), str(level)):
-        start = (block.read.start[0], *(a // m * m for a in block.read.start[1:]))
-        ends = zip(block.read.stop[1:], info.shape[1:], strict=True)
-        stop = (block.read.stop[0], *(min(-(-b // m) * m, n) for b, n in ends))
-        yield Block(block.key, block.write, Box(start, stop))
+    depth, *field = info.shape
+    first = 0 if section is None else section // size[0] * size[0]
+    for z in range(first, depth if section is None else first + 1, size[0]):
+        end = min(z + size[0], depth)
+        for flat in plan(tuple(field), size[1:], (halo, halo)):
+            start = tuple(a // m * m for a in flat.read.start)
+            stop = tuple(min(-(-b // m) * m, n) for b, n in zip(flat.read.stop, field, strict=True))
+            y, x = flat.write.start
+            write = Box((z, y, x), (end, *flat.write.stop))
+            yield Block(f"{level}@{z},{y},{x}", write, Box((z, *start), (end, *stop)))
 
 
 def count(shape: Triple, size: Triple) -> int:

@@ -83,9 +83,7 @@ class Restoration:
 
     def slab(self, z: int) -> list[Block]:
         """Return the blocks that hold section `z`, in order."""
-        depth = self.size[0]
-        inside = (block for block in self.blocks() if block.write.start[0] == z // depth * depth)
-        return list(inside)
+        return list(grid.blocks(self.levels[0].info, self.size, self.prepared.restorer.reach, section=z))
 
     def mine(self, blocks: Iterable[Block], shard: tuple[int, int]) -> Iterator[Block]:
         """Yield the share of one process of `n`: every n-th block, or slab of sections where these share a context."""
