@@ -37,9 +37,9 @@ def adapt(
 
     For example:
 
-        refocal adapt burst-em stream.tif -o mine.safetensors
+        refocal adapt burst.safetensors stream.tif -o mine.safetensors
 
-        refocal adapt burst-em frames -o mine.safetensors --cumulative --passes 50
+        refocal adapt burst.safetensors frames -o mine.safetensors --cumulative --passes 50
     """
     from refocal import export, weights
     from refocal.adapt import adapt as run_adapt
