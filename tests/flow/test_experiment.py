@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from refocal import experiment as experiments
-from refocal.errors import BadOptionError, DivergedError
+from refocal.errors import DivergedError, UsageError
 from refocal.experiment import Run, labelled, load_experiment, recipe_of, runs
 from refocal.experiment_tables import markdown, rows
 from refocal.measured import Pair, find_pairs
@@ -164,7 +164,7 @@ def test_the_paper_has_its_shares_and_steps() -> None:
 def test_wrong_documents_are_refused_in_one_line(tmp_path: Path, changes: dict, words: str) -> None:
     content = yaml.safe_load(SMOKE.read_text()) | changes
     (tmp_path / "e.yaml").write_text(json.dumps(content))
-    with pytest.raises(BadOptionError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_experiment(tmp_path / "e.yaml")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

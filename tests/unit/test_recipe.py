@@ -8,7 +8,8 @@ from refocal import families
 from refocal.errors import BadOptionError
 from refocal.recipe import load_recipe, make_recipe
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "experiment")
 TILE = Path(__file__).parents[2] / "recipes" / "tile"
 MINIMAL = {"name": "x", "net": "gran", "degradation": "gran_protocol", "steps": 1}
 
