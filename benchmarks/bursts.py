@@ -175,7 +175,8 @@ def registration(options: argparse.Namespace) -> None:
             errors.append(np.hypot(*(fine - true)))
         e = np.array(errors)
         print(
-            f"| {name} | {options.pairs} | {lost} | {np.mean(rough):.2f} | {e.mean():.3f} | {np.percentile(e, 95):.3f} | {e.max():.3f} |"
+            f"| {name} | {options.pairs} | {lost} | {np.mean(rough):.2f} | {e.mean():.3f} "
+            f"| {np.percentile(e, 95):.3f} | {e.max():.3f} |"
         )
 
 
