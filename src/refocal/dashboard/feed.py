@@ -34,7 +34,7 @@ class Feed:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="refocal-feed", daemon=True)
         self._news: dict[str, Any] = {}
-        self._publish(Progress(0, 0, changed=False, more=log.exists()), None)
+        self._publish(Progress(0, 0, changed=False, more=log.exists()))
 
     @property
     def news(self) -> dict[str, Any]:
@@ -69,21 +69,22 @@ class Feed:
     def _follow(self) -> None:
         published = 0.0
         while not self._stop.is_set():
-            trouble = None
+            progress = Progress(0, 0, changed=False, more=False)
+            now = time.monotonic()
             try:
                 progress = self.history.update()
+                if self._news["trouble"] or (
+                    (progress.changed or self._news["progress"]["more"])
+                    and (not progress.more or now - published >= _POLL_SECONDS)
+                ):
+                    published = now
+                    self._publish(progress)
             except UsageError as error:
-                progress, trouble = Progress(0, 0, changed=False, more=False), str(error)
-            now = time.monotonic()
-            if trouble != self._news["trouble"] or (
-                (progress.changed or self._news["progress"]["more"])
-                and (not progress.more or now - published >= _POLL_SECONDS)
-            ):
-                published = now
-                self._publish(progress, trouble)
+                if str(error) != self._news["trouble"]:
+                    self._news = {**self._news, "progress": asdict(progress), "trouble": str(error)}
             self._wake.wait(_BREATH_SECONDS if progress.more else _POLL_SECONDS)
             self._wake.clear()
 
-    def _publish(self, progress: Progress, trouble: str | None) -> None:
+    def _publish(self, progress: Progress) -> None:
         with self.readings() as read:
-            self._news = {**read.summary(), "progress": asdict(progress), "trouble": trouble}
+            self._news = {**read.summary(), "progress": asdict(progress), "trouble": None}

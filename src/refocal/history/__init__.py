@@ -68,9 +68,14 @@ class History:
         UsageError
             If the log cannot be read or the index cannot be written (full disk).
         """
+        if not self.index.exists():  # anybody may delete it, also while it is in use
+            self._base.close()
+            self._base = schema.connect(self.index, write=True)
         try:
             self._base.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise UsageError(f"cannot bring the index {self.index} up to date: {error}") from error
             return Progress(0, 0, changed=False, more=True)
         try:
             done = self._take(most_bytes)
