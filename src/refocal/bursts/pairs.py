@@ -29,7 +29,7 @@ _SMOOTH_PX = 4.0
 _CANDIDATES, _STRAY = 8, 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """A stopped frame and the frames of the stream that show it."""
 
