@@ -45,7 +45,7 @@ def adapt(
     from refocal.adapt import adapt as run_adapt
     from refocal.adapt import crops
     from refocal.card import card
-    from refocal.cli.burst import _window
+    from refocal.cli.burst import window_of
     from refocal.values import Contrast
 
     if out.suffix != ".safetensors":
@@ -55,7 +55,7 @@ def adapt(
         raise BadOptionError(f"{out} is the model itself; give another name for the adapted one")
     about = header.read(path)
     net = weights.load(path)
-    pair = _window(window)
+    pair = window_of(window)
     bursts = _bursts(stream, about, Contrast(*pair) if pair else None)
     done = run_adapt(net, crops(bursts, about, passes, patch, seed), None if cumulative else momentum)
     facts = {"model": about.tensors_sha256 or about.name, "passes": done, "cumulative": cumulative}
