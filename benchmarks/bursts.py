@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tifffile
 
@@ -228,8 +229,6 @@ def _seconds(step: Callable[[], object]) -> float:
 
 def real(options: argparse.Namespace) -> None:
     """Predict one frame of a real pair from the other, beside Gaussian smoothing that leaves as much noise."""
-    import cv2
-
     print("Materials, not tissue; no clean reference. Mean squared error to the other frame, of its variance of noise.")
     print("| pair | method | noise left | error | Gaussian of equal noise | its error | best Gaussian |")
     print("|---|---|---|---|---|---|---|")
@@ -259,7 +258,8 @@ def _two(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pages = [page[: min(page.shape) // 32 * 32, : min(page.shape) // 32 * 32] for page in stack[:2]]
     window = propose(pages)
     eight = [windowed(page, window) for page in pages]
-    soft = [register.softened(frame) for frame in eight]
+    # So few electrons that only what is large can be registered.
+    soft = [register.softened(cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 5)) for frame in eight]
     warp = register.refine(*soft, register.coarse(*soft)[0]).warp
     box = register.intersection(eight[0].shape, [warp])
     # Whole pixels, or interpolation would smooth one of the two.
