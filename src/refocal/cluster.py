@@ -9,8 +9,8 @@ time, the batch is halved for all blocks that follow.
 """
 
 import os
-from asyncio import CancelledError
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,6 +123,8 @@ class _Hands:
             self._submit(stage.name, block, 0, out)
         while out:
             for future in self._ready(list(out)):
+                if future.status not in ("finished", "error"):
+                    continue  # its worker died with the answer, so it is asked again
                 block, losses = out.pop(future)
                 summary, errors = self._outcome(future, block)
                 if losses < (_DEATHS if summary is None else _FAILURES if summary.failed else 0):
@@ -144,7 +146,7 @@ class _Hands:
                 done = distributed.wait(futures, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED").done
                 if done:
                     return list(done)
-            if self._client.status != "running" or any(future.status in ("cancelled", "lost") for future in futures):
+            if self._client.status != "running" or any(future.status == "cancelled" for future in futures):
                 raise TileError(_LOST)
 
     def _submit(self, stage: str, block: Block, losses: int, out: dict[Any, tuple[Block, int]]) -> None:
@@ -166,10 +168,11 @@ class _Hands:
         TileError
             If the scheduler is lost, or the block failed in a way that it never should.
         """
-        if self._client.status != "running" or future.status in ("cancelled", "lost"):
-            raise TileError(_LOST)
-        if future.status == "finished":
-            counts, failed, pixels, seconds, errors = future.result()
+        if future.status != "error":
+            try:
+                counts, failed, pixels, seconds, errors = future.result()
+            except CancelledError as error:
+                raise TileError(_LOST) from error
             return Summary(counts, tuple(failed), pixels, seconds), errors
         error = future.exception()
         if type(error).__name__ == "KilledWorker":

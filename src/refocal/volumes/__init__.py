@@ -15,7 +15,7 @@ from refocal.job import Job, Progress
 from refocal.log import Event
 from refocal.values import Restorer
 from refocal.volumes.finish import finish
-from refocal.volumes.places import STACK, Storage, is_volume, names_volume, open_input
+from refocal.volumes.places import Storage, is_volume, names_volume, open_input
 from refocal.volumes.sink import Compare
 from refocal.volumes.source import Whole, keep_all
 from refocal.volumes.work import Restoration, begin, join
@@ -133,9 +133,7 @@ def verify_volume(
 
 
 def _stored(work: Restoration, level: int) -> Volume:
-    if work.kind == STACK or work.kind == "hdf5":
-        return open_input(work.out.url)
-    return work.levels[level]
+    return open_input(work.out.url) if work.in_one_go else work.levels[level]
 
 
 def _done(work: Restoration, stage: str) -> bool:

@@ -1,5 +1,6 @@
 """What is done once all blocks are there: files that are written in one go, the image of grades, the whole log."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from refocal.volumes.work import Restoration, provenance_of
 from refocal.voxels import VolumeInfo
 from refocal.whole import whole
 
+_PACKED = "packed"
 GRADES = "grades.zarr"
 """Name of the image of grades in the ledger: one voxel for each section of each block, uint8."""
 CODES = {"restored": 1, "kept": 2, "retake": 3, "no_content": 4}
@@ -30,7 +32,7 @@ def finish(work: Restoration) -> bool:
     """
     if sum(1 for _ in work.ledger.place.names("blocks")) < sum(map(work.count, range(len(work.levels)))):
         return False
-    if work.kind == STACK or not volume_formats.format_of(work.kind).blockwise:
+    if work.in_one_go:
         _pack(work)
     grades = np.zeros(_map_shape(work), np.uint8)
     for record in work.ledger.records():
@@ -66,16 +68,19 @@ def _write_grades(work: Restoration, grades: Counts) -> None:
 
 
 def _pack(work: Restoration) -> None:
-    """Write a file in one go from the scratch volume."""
-    path = Path(work.out.url)
+    """Write a file in one go from the scratch volume, unless it is there as it was written."""
+    path, place = Path(work.out.url), work.ledger.place
+    if path.is_file() and place.read(_PACKED) == str(path.stat().st_size).encode():
+        return
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if work.kind == STACK:
             source = Path(work.given)
             write_stack(path, work.levels[0], source if source.is_file() else None)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part:
-            _fill(work, part)
+        else:
+            with whole(path, tag=str(os.getpid())) as part:
+                _fill(work, part)
+        place.write(_PACKED, str(path.stat().st_size).encode())
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
 

@@ -67,6 +67,11 @@ class Restoration:
     size: grid.Triple
     batch: int = 1
 
+    @property
+    def in_one_go(self) -> bool:
+        """Whether the output is a file that is written when all blocks are there."""
+        return not _blockwise(self.kind)
+
     def stages(self) -> list[Stage]:
         """Return what is to be done, one after the other."""
         first: list[Stage] = [_Gather(self)] if self.prepared.restorer.reach.context else []
@@ -170,6 +175,8 @@ def begin(
         For anything that is wrong with the request as a whole, before any block is touched.
     """
     storage, place = storage or Storage(), store(out)
+    if job.neighbours:
+        raise UsageError("volumes are restored section by section; for folds use `refocal unfold` on a stack")
     if "::" in str(out):
         raise UsageError(f"{out}: '::' names a dataset of an input; give the output a plain name")
     refuse_overlap(given, out)
