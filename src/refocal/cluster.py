@@ -174,10 +174,10 @@ class _Hands:
             except CancelledError as error:
                 raise TileError(_LOST) from error
             return Summary(counts, tuple(failed), pixels, seconds), errors
-        error = future.exception()
-        if type(error).__name__ == "KilledWorker":
+        failure = future.exception()
+        if type(failure).__name__ == "KilledWorker":
             return None, [f"block {block.key}: its worker died"]
-        raise TileError(f"block {block.key}: {' '.join(str(error).split())}") from error
+        raise TileError(f"block {block.key}: {' '.join(str(failure).split())}") from failure
 
 
 def do(
