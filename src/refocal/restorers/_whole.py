@@ -127,7 +127,7 @@ def _image(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> Counts
     if piece is None and padded.size <= tiling.whole_px:
         restored = _grey(graph.whole(_unit(padded, contrast, graph)), graph)
         return contrast.counts(restored[:height, :width], counts.dtype)
-    blocks = _blocks(padded.shape, reach, tiling, piece and _grown(piece, counts.shape, padded.shape))
+    blocks = _blocks(padded.shape, reach, tiling, _grown(piece, counts.shape, padded.shape) if piece else None)
     context = piece.context if piece else None
     if context is None and reach.context:
         context = _context(padded, contrast, graph, blocks, (reach.multiple, padded.size)).astype(np.float32)

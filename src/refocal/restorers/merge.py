@@ -66,7 +66,8 @@ class Merge:
             middle: Pixels = np.median(planes, axis=0)
             return middle
         if self.by == "best":
-            return max(planes, key=_detail).copy()
+            sharpest: Pixels = max(planes, key=_detail).copy()
+            return sharpest
         if self.by == "shift_and_add":
             planes = np.stack([planes[0], *(_moved(plane, planes[0]) for plane in planes[1:])])
         mean: Pixels = planes.mean(0, dtype=np.float32)
