@@ -45,9 +45,9 @@ def cluster(
 
     For example:
 
-        refocal cluster volume.zarr -o restored.zarr --workers 8 --threads 4
+        refocal cluster in.zarr -o out.zarr --workers 8 --threads 4
 
-        refocal cluster volume.zarr -o restored.zarr --on slurm --workers 64 --least 0 --gpus --queue gpu
+        refocal cluster in.zarr -o out.zarr --on slurm --workers 64 --gpus
     """
     from refocal.cli.volumes import say, storage
     from refocal.cluster import Pool, job_script, restore_on_cluster
