@@ -1,5 +1,6 @@
 """Commands that work through tiles: restore, grade, degrade, demo, report."""
 
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,8 +51,7 @@ def restore(
 ) -> None:
     """Grade tiles, restore the soft ones, copy the good ones, list those to be retaken.
 
-    Writes the tiles under their own names, `log.jsonl`, `retake.csv` and `report.html`. The inputs are only ever read.
-    A second run goes on where the first one stopped.
+    Writes tiles under their names, `log.jsonl`, `retake.csv`, `report.html`. A second run goes on where one stopped.
 
     For example:
 
@@ -72,15 +72,14 @@ def restore(
         carry=_choice("--carry", carry, ("copy", "link", "symlink", "skip")),
         check=check,
     )
-    from refocal.cli import volumes
-
+    volumes = importlib.import_module("refocal.cli.volumes")  # its commands come after this one in the help
     whole_volume = volume is not None or _is_volume(inputs, out)
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
         if whole_volume:
             summary = volumes.restore_volume(inputs, out, job, volume, _shard(shard), overwrite, progress)
         else:
-            paths = list(map(Path, inputs))
-            summary = run_job(paths, Path(out), job, shard=_shard(shard), overwrite=overwrite, progress=progress)
+            paths, part = [*map(Path, inputs)], _shard(shard)
+            summary = run_job(paths, Path(out), job, shard=part, overwrite=overwrite, progress=progress)
     if report and not whole_volume:
         _report(Path(out))
     if not quiet:
