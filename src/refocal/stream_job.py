@@ -22,13 +22,16 @@ from refocal.bursts.stream import BurstSource, propose_window
 from refocal.bursts.track import Choice
 from refocal.engine import Summary, run
 from refocal.errors import BadOptionError, UsageError
-from refocal.job import LOG, Job, Progress, prepare, refuse_other_job
+from refocal.job import LOG, Job, Prepared, Progress, prepare, refuse_other_job
 from refocal.live.ledger import Ledger
 from refocal.live.scanning import Scanner
 from refocal.live.source import LiveSource
 from refocal.log import Log, done, latest, read_log
 from refocal.tiles import Tile, TileSource, check_output
 from refocal.values import Contrast, Frames, Restorer
+
+_FLEETING = frozenset({"mosaic", "follow", "idle_seconds", "settle"})
+"""Settings that change no pixel of a restored frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,7 @@ def run_stream(
     if window is None and isinstance(frames, TileSource):
         window = propose_window([frames.tile(block) for block in frames])
         frames.contrast = window
-    resolved = {
-        **prepared.resolved,
-        "gate": "frame quality",
-        "stream": {**asdict(stream), "window": None if window is None else [window.low, window.high]},
-    }
-    for fleeting in ("mosaic", "follow", "idle_seconds", "settle"):
-        resolved["stream"].pop(fleeting)
+    resolved = _resolved(prepared, stream, window)
     refuse_other_job(out / LOG, resolved, overwrite)
     with Log(out / LOG) as log:
         digest = log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs])
@@ -137,6 +134,13 @@ def run_stream(
         settled = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
         assemble(settled, out, next((e["pixel_nm"] for e in settled if e.get("pixel_nm")), None))
     return summary
+
+
+def _resolved(prepared: Prepared, stream: Stream, window: Contrast | None) -> dict[str, Any]:
+    """Return the job as the log keeps it: all that changes a pixel, and nothing else."""
+    kept = {name: value for name, value in asdict(stream).items() if name not in _FLEETING}
+    kept["window"] = None if window is None else [window.low, window.high]
+    return {**prepared.resolved, "gate": "frame quality", "stream": kept}
 
 
 def _known(log: Path, digest: str) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:

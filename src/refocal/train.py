@@ -23,7 +23,7 @@ from refocal.errors import BadModelError, BadOptionError, DivergedError
 from refocal.examples import Tiles, draw_examples
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe
-from refocal.values import Example
+from refocal.values import Degradation, Example
 
 Report = Callable[[Mapping[str, Any]], None]
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -90,11 +90,7 @@ def train(
     with _Journal(out, report, fabric.is_global_zero) as journal:
         while not state.finished:
             began, busy = time.perf_counter(), time.process_time()
-            torch.manual_seed(recipe.seed * 1_000_003 + state.step)
-            seed = (recipe.seed, state.step, fabric.global_rank)
-            examples = draw_examples(
-                tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert, recipe.frames
-            )
+            examples = _draw(recipe, tiles, degradation, (recipe.seed, state.step, fabric.global_rank))
             losses = objective(model.train(), _stack(examples, fabric))
             _finite_or_stop(losses, state, fabric, out / "last.ckpt")
             rate = _descend(recipe, state, fabric, model, losses)
@@ -106,6 +102,12 @@ def train(
             if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
     return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
+
+
+def _draw(recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int]) -> list[Example]:
+    """Draw the examples of a step; what the net itself draws depends on the step, too."""
+    torch.manual_seed(recipe.seed * 1_000_003 + seed[1])
+    return draw_examples(tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert, recipe.frames)
 
 
 def _finite_or_stop(losses: Mapping[str, Tensor], state: "_State", fabric: Fabric, last: Path) -> None:

@@ -39,7 +39,7 @@ def adapt(
 
         refocal adapt burst.safetensors stream.tif -o mine.safetensors
 
-        refocal adapt burst.safetensors frames -o mine.safetensors --cumulative --passes 50
+        refocal adapt burst.safetensors frames -o mine.safetensors --cumulative
     """
     from refocal import export, weights
     from refocal.adapt import adapt as run_adapt

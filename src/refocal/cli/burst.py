@@ -45,7 +45,7 @@ def burst(
 
         refocal burst stream.tif -o restored --mosaic
 
-        refocal burst frames -o restored --follow --restorer my-burst.safetensors
+        refocal burst frames -o restored --follow --restorer merge:by=median
     """
     job = Job(restorer=_part(restorer), gate=Part(kind="always"))
     settings = Stream(

@@ -35,11 +35,11 @@ def couple(
 ) -> None:
     """Couple streams with stopped frames of the same places, to learn from and to test with.
 
+    `refocal train` learns from the pairs with `-d pairs/train degradation=chain`.
+
     For example:
 
         refocal couple recorded -o pairs --test sequence_4
-
-        refocal train recipes/burst/compact.yaml -d pairs/train degradation=chain
     """
     from refocal.bursts.recorded import sequences, split
 

@@ -5,7 +5,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,18 +32,12 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="YAML recipe, e.g. recipes/tile/gran_blind.yaml")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value overrides, e.g. steps=2000 seed=3")] = None,
     data: Annotated[list[Path] | None, typer.Option("--data", "-d", help="folders and files of sharp tiles")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for checkpoints and the finished model")] = Path(
-        "runs"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for checkpoints and the model")] = Path("runs"),
     valid: Annotated[list[str] | None, typer.Option("--valid", help=f"held-out {TRUTHS}")] = None,
     labels: Annotated[list[str] | None, typer.Option("--labels", help="label image of each --data, in order")] = None,
     valid_labels: Annotated[list[str] | None, typer.Option(help="label image of each --valid, in order")] = None,
-    unlabelled: Annotated[
-        list[Path] | None, typer.Option(help="blurry tiles without truth, for semi-supervised learning")
-    ] = None,
-    pairs: Annotated[
-        list[Path] | None, typer.Option(help="measured pairs in place of --data and --valid, e.g. pairs/train")
-    ] = None,
+    unlabelled: Annotated[list[Path] | None, typer.Option(help="blurry tiles without truth, to learn from too")] = None,
+    pairs: Annotated[list[Path] | None, typer.Option(help="measured pairs in place of --data and --valid")] = None,
     devices: Annotated[int | None, typer.Option(help="processes; default all GPUs, or one on a CPU", min=1)] = None,
 ) -> None:
     """Train a model; the same command again resumes where the last checkpoint stands.
@@ -137,15 +131,11 @@ def evaluate_command(
     limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input", min=1)] = None,
     frames: Annotated[int, typer.Option(help="see each tile so many times, as a burst", min=1, max=64)] = 1,
     seed: int = 0,
-    pairs: Annotated[
-        bool, typer.Option("--pairs", help="the inputs are folders of measured pairs; nothing is degraded")
-    ] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="the inputs are measured pairs; degrade nothing")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for table.csv, table.md and pictures")] = None,
     segment: Annotated[str | None, typer.Option(help="score by cells: kind:option=value,... of a segmenter")] = None,
     labels: Annotated[list[str] | None, typer.Option(help="for --segment: label image of each input")] = None,
-    convention: Annotated[
-        list[str] | None, typer.Option(help="of the cell scores, e.g. border_px=2; repeat for more")
-    ] = None,
+    convention: Annotated[list[str] | None, typer.Option(help="of cell scores, e.g. border_px=2; repeatable")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Degrade sharp tiles, restore them, and compare with the truth: mean, s.d. and count for each group.
@@ -163,7 +153,7 @@ def evaluate_command(
 
         refocal evaluate raw.tif --segment contour_watershed --labels ids.tif
 
-        refocal evaluate sharp --degradation stream --frames 5 -r merge:by=mean -r burst:model=mine.safetensors
+        refocal evaluate sharp --degradation stream --frames 5 -r merge:by=mean
     """
     makers = {} if segment else {"nothing": _maker("identity")}
     for text in restorer or ["gran-em"]:
@@ -187,10 +177,13 @@ def evaluate_command(
     truths = _reader(pairs)(inputs, crop, limit)
     rows = evaluate(truths, spoil, makers, measures, seed=seed, show=pictures, frames=frames)
     if out is not None:
-        (out / "table.csv").write_text(table_csv(rows))
-        tables = [table_markdown(rows, m, 2 if m == "psnr" else 4) for m in measures]
-        (out / "table.md").write_text("\n".join(tables))
+        _write_tables(out, rows, measures)
     print_rows(rows, as_json)
+
+
+def _write_tables(out: Path, rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> None:
+    (out / "table.csv").write_text(table_csv(rows))
+    (out / "table.md").write_text("\n".join(table_markdown(rows, m, 2 if m == "psnr" else 4) for m in measures))
 
 
 def _reader(measured: bool) -> Callable[[Sequence[str], int | None, int | None], Iterator[Truth]]:
