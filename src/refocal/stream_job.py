@@ -106,19 +106,13 @@ def run_stream(
     if window is None and isinstance(frames, TileSource):
         window = propose_window([frames.tile(block) for block in frames])
         frames.contrast = window
-    resolved = _resolved(prepared, stream, window)
-    refuse_other_job(out / LOG, resolved, overwrite)
+    refuse_other_job(out / LOG, resolved := _resolved(prepared, stream, window), overwrite)
     with Log(out / LOG) as log:
         digest = log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs])
         known, before = _known(out / LOG, digest)
+        settled = frames.put_down if isinstance(frames, _Growing) else lambda block: None
         source = BurstSource(
-            frames,
-            stream.choice,
-            window or before,
-            motion=stream.motion,
-            known=known,
-            tell=log.append,
-            done=frames.put_down if isinstance(frames, _Growing) else lambda block: None,
+            frames, stream.choice, window or before, motion=stream.motion, known=known, tell=log.append, done=settled
         )
         summary = run(
             source,
@@ -131,8 +125,8 @@ def run_stream(
         )
         log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
     if stream.mosaic:
-        settled = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
-        assemble(settled, out, next((e["pixel_nm"] for e in settled if e.get("pixel_nm")), None))
+        events = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
+        assemble(events, out, next((e["pixel_nm"] for e in events if e.get("pixel_nm")), None))
     return summary
 
 

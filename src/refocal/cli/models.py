@@ -162,16 +162,15 @@ def evaluate_command(
         makers[name if named else text] = _maker(what if named else text)
     spoil = Part.parse(degradation).make("degradations")
     measures = metric or ["psnr", "ssim"]
+    if segment is not None and pairs:
+        raise BadOptionError("--segment degrades sharp tiles whose cells are known; it takes no --pairs")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     if segment is not None:
-        if pairs:
-            raise BadOptionError("--segment degrades sharp tiles whose cells are known; it takes no --pairs")
         from refocal.cli._segment import evaluate_segments
 
-        evaluate_segments(
-            inputs, labels or [], segment, convention or [], spoil, makers, measures, crop, limit, seed, out, as_json
-        )
+        told = labels or [], segment, convention or []
+        evaluate_segments(inputs, *told, spoil, makers, measures, crop, limit, seed, out, as_json)
         return
     pictures = _Pictures(out / "pictures") if out is not None else None
     truths = _reader(pairs)(inputs, crop, limit)
