@@ -29,6 +29,9 @@ _DEATHS = 20
 _FAILURES = 2
 _WINDOW = 4
 _POLL_SECONDS = 5.0
+_EMPTY_POLLS = 12
+_POOLS = 100
+_DESERTED = "no worker is left, and none comes back; what is done is recorded: run the same command again to go on"
 _LOST = "the scheduler is lost; what is done is recorded: run the same command again to go on"
 _SETTINGS = {
     # A worker's death must come back at once: trying again is done here, with a smaller batch.
@@ -94,9 +97,15 @@ def restore_on_cluster(
     TileError
         If the scheduler is lost; what was done is recorded.
     """
-    work = begin(given, out, job, storage, overwrite=overwrite)
-    with workers(pool) as client:
-        return spread(work, client, pool, progress)
+    for attempt in range(_POOLS):
+        work = begin(given, out, job, storage, overwrite=overwrite and not attempt)
+        with suppress(DesertedError), workers(pool) as client:
+            return spread(work, client, pool, progress)
+    raise TileError(_DESERTED)
+
+
+class DesertedError(TileError):
+    """All local workers died, and Dask started no others: one that dies while it starts is given up."""
 
 
 def spread(work: Restoration, client: Any, pool: Pool, progress: Progress | None = None) -> Summary:
@@ -115,6 +124,7 @@ class _Hands:
 
     def __init__(self, work: Restoration, client: Any, window: int, batch: int) -> None:
         self._work, self._client, self._window, self._batch = work, client, window, batch
+        self._empty = 0
 
     def do(self, stage: Any, progress: Progress | None) -> Summary:
         todo, total = stage.blocks(), Summary({}, (), 0, 0.0)
@@ -148,6 +158,15 @@ class _Hands:
                     return list(done)
             if self._client.status != "running" or any(future.status == "cancelled" for future in futures):
                 raise TileError(_LOST)
+            self._count_workers()
+
+    def _count_workers(self) -> None:
+        """Raise an error if this machine has had no worker for a while; a queue may take its time."""
+        if type(self._client.cluster).__name__ != "LocalCluster":
+            return
+        self._empty = 0 if self._client.scheduler_info()["workers"] else self._empty + 1
+        if self._empty >= _EMPTY_POLLS:
+            raise DesertedError(_DESERTED)
 
     def _submit(self, stage: str, block: Block, losses: int, out: dict[Any, tuple[Block, int]]) -> None:
         if losses > 1:

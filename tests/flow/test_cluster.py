@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ pytest.importorskip("dask_jobqueue")
 pytest.importorskip("zarr")
 
 from refocal import cluster
-from refocal.cluster import Pool, job_script, spread, workers
+from refocal.cluster import Pool, job_script, restore_on_cluster, spread, workers
 
 SHAPE = (4, 96, 128)
 JOB = Job(restorer=Part(kind="unsharp", options={"sigma_px": 1.0}), gate=Part(kind="always"))
@@ -71,6 +72,28 @@ def test_killed_workers_leave_a_bit_identical_volume(client, given, alone, tmp_p
     assert not summary.failed
     assert len(seen) == 24 + 8  # blocks of two levels
     assert not verify_volume(tmp_path / "out.zarr").failed
+    same(alone, tmp_path / "out.zarr")
+
+
+def test_when_no_local_worker_is_left_others_are_started(given, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "_EMPTY_POLLS", 3)
+    opened, real = [], cluster.workers
+
+    @contextmanager
+    def watched(pool):
+        with real(pool) as client:
+            opened.append(client)
+            yield client
+
+    def desert(event, total):
+        if len(opened) == 1:
+            opened[0].cluster.scale(0)
+
+    monkeypatch.setattr(cluster, "workers", watched)
+    summary = restore_on_cluster(given, tmp_path / "out.zarr", JOB, POOL, STORAGE, progress=desert)
+    assert len(opened) == 2
+    assert not summary.failed
     same(alone, tmp_path / "out.zarr")
 
 
