@@ -65,6 +65,15 @@ def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def export_alone(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
+    """Write a net as an ONNX graph of one input and one output, for programs that know nothing of shares and contexts.
+
+    A net with a global context gathers it over whatever image it is given, so only whole images give its answer.
+    """
+    reach = header.reach.model_copy(update={"context": False})
+    return export_onnx(net, header.model_copy(update={"reach": reach}), path)
+
+
 def reach_of(net: nn.Module) -> ReachHeader:
     """Return a net's declared reach as a header has it."""
     reach = net.reach
