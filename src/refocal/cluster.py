@@ -135,8 +135,13 @@ class _Hands:
             for future in self._ready(list(out)):
                 if future.status not in ("finished", "error"):
                     continue  # its worker died with the answer, so it is asked again
-                block, losses = out.pop(future)
-                summary, errors = self._outcome(future, block)
+                block, losses = out[future]
+                try:
+                    summary, errors = self._outcome(future, block)
+                except TimeoutError:  # likewise, but nobody has noticed yet
+                    self._count_workers()
+                    continue
+                del out[future]
                 if losses < (_DEATHS if summary is None else _FAILURES if summary.failed else 0):
                     self._submit(stage.name, block, losses + 1, out)
                     continue
@@ -186,10 +191,12 @@ class _Hands:
         ------
         TileError
             If the scheduler is lost, or the block failed in a way that it never should.
+        TimeoutError
+            If the answer does not come.
         """
         if future.status != "error":
             try:
-                counts, failed, pixels, seconds, errors = future.result()
+                counts, failed, pixels, seconds, errors = future.result(timeout=_POLL_SECONDS)
             except CancelledError as error:
                 raise TileError(_LOST) from error
             return Summary(counts, tuple(failed), pixels, seconds), errors

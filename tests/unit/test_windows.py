@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from refocal import families
-from refocal.restorers._whole import _fades
+from refocal.restorers._whole import fades
 from refocal.restorers.torch_model import TorchModel
 from refocal.values import Contrast, Frames, Reach
 
@@ -32,7 +32,7 @@ def test_weights_add_up_to_one_at_every_pixel(length: int, eighth: int) -> None:
     window, halo = 8 * eighth, eighth
     length = max(length, window)
     total, starts = np.zeros(length), []
-    for start, weight in _fades(length, window, halo):
+    for start, weight in fades(length, window, halo):
         total[start : start + window] += weight
         starts.append(start)
         assert (weight > 0).all()
