@@ -32,7 +32,7 @@ from refocal.export import export_alone
 from refocal.formats import create_image
 from refocal.header import ModelHeader
 from refocal.neuropil import draw_section
-from refocal.values import Contrast, Counts, Example, Frames, ImageInfo
+from refocal.values import Contrast, Counts, Example, Frames, ImageInfo, Pixels
 from refocal.whole import whole
 
 DESCRIPTION = "bioimageio.yaml"
@@ -195,7 +195,8 @@ def _words(about: ModelHeader, card: str) -> str:
 
 def _cover(seen: Counts, got: Counts) -> Counts:
     edge = min(seen.shape[2:])
-    return np.concatenate([seen[0, 0, :edge, :edge], _EIGHT_BIT.counts(got[0, 0, :edge, :edge] / np.float32(255), np.uint8)], 1)
+    after: Pixels = np.divide(got[0, 0, :edge, :edge], 255, dtype=np.float32)
+    return np.concatenate([seen[0, 0, :edge, :edge], _EIGHT_BIT.counts(after, np.uint8)], 1)
 
 
 def _npy(array: Counts) -> bytes:
