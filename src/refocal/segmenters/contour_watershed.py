@@ -53,10 +53,10 @@ class ContourWatershed:
         self,
         model: "str | nn.Module" = "contour-em",
         binning: int = 1,
-        seed_level: float = 0.4,
-        seed_px: int = 16,
+        seed_level: float = 0.8,
+        seed_px: int = 8,
         mask_level: float = 0.0,
-        smallest_px: int = 64,
+        smallest_px: int = 32,
     ) -> None:
         if not 0 < seed_level < 1 or not 0 <= mask_level < 1:
             raise ValueError(f"levels lie between 0 and 1, got {seed_level} and {mask_level}")
