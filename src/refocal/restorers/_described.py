@@ -1,6 +1,7 @@
 """What a BioImage.IO description says of a network, formats 0.4 and 0.5, read as data; numpy, YAML and zip only."""
 
 import hashlib
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -193,7 +194,7 @@ def _size(axis: Mapping[str, Any]) -> Any:
 def _halo(made: Mapping[str, Any]) -> int:
     axes = made["axes"]
     if isinstance(axes, str):
-        return max([h for a, h in zip(axes, made.get("halo") or [0] * len(axes), strict=True) if a in "yx"])
+        return max(int(h) for a, h in zip(axes, made.get("halo") or [0] * len(axes), strict=True) if a in "yx")
     return max(int(axis.get("halo") or 0) for axis in axes)
 
 
@@ -218,9 +219,5 @@ def _scale(given: Mapping[str, Any]) -> Contrast | None:
     kind = np.dtype(data.get("type", "float32"))
     if kind.kind in "ui":
         return Contrast.of(kind)
-    low, high = data.get("range") or (None, None)
-    return Contrast(float(low), float(high)) if _finite(low) and _finite(high) and float(low) < float(high) else None
-
-
-def _finite(number: Any) -> bool:
-    return number is not None and bool(np.isfinite(float(number)))
+    low, high = (math.nan if limit is None else float(limit) for limit in data.get("range") or (None, None))
+    return Contrast(low, high) if math.isfinite(high - low) and low < high else None
