@@ -17,8 +17,8 @@ import yaml
 from onnx import TensorProto, helper
 
 from refocal import backends, families, header, weights
-from refocal.bioimage import write_package
-from refocal.errors import BadModelError
+from refocal.cli.export import export
+from refocal.errors import BadModelError, UsageError
 from refocal.export import reach_of
 from refocal.values import Contrast, Frames
 
@@ -41,7 +41,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def package(model: Path) -> Path:
-    return write_package(model, model.with_suffix(".zip"))
+    export(str(model), onnx=model.with_name("alone.onnx"), bioimageio=model.with_suffix(".zip"))
+    return model.with_suffix(".zip")
 
 
 def load(path: Path, **options: object):
@@ -95,6 +96,32 @@ def test_the_documented_lines_read_the_weights_without_refocal(tmp_path: Path, m
     with torch.inference_mode():
         assert torch.allclose(found["gran"](image), weights.load(path)(image), atol=1e-4)
     assert safetensors.torch.load_file(path).keys() == found["w"].keys()
+
+
+def test_the_graph_alone_has_one_input_and_one_output(model: Path, package: Path, rng: np.random.Generator) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(package.with_name("alone.onnx"), providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == ["image"]
+    assert [o.name for o in session.get_outputs()] == ["restored"]
+    image = rng.random((1, 1, 40, 26), np.float32)
+    with torch.inference_mode():
+        expected = weights.load(model)(torch.from_numpy(image)).numpy()
+    assert np.abs(session.run(None, {"image": image})[0] - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "nothing to write"),
+        ({"onnx": "small.onnx"}, "belongs to the model"),
+        ({"onnx": "small.zip"}, r"ends in \.onnx"),
+        ({"bioimageio": "none/small.zip"}, "folder that exists"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(model: Path, given: dict, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        export(str(model), **{name: model.parent / text for name, text in given.items()})
 
 
 def graph(axes: str = "bcyx", channels: int = 1, gain: float = 1.0, size: int | None = None) -> bytes:

@@ -34,8 +34,8 @@ def export(
             continue
         if given.suffix != suffix or not given.parent.is_dir():
             raise UsageError(f"{given}: expected a name that ends in {suffix}, in a folder that exists")
-        if given.resolve() == path.with_suffix(suffix).resolve():
-            raise UsageError(f"{given} belongs to the model itself; choose another name")
+    if onnx is not None and onnx.resolve() == path.with_suffix(".onnx").resolve():
+        raise UsageError(f"{onnx} belongs to the model itself; choose another name")
     about = header.read(path)
     families.load("nets", about.net)  # without PyTorch: one line
     if onnx is not None:
