@@ -146,7 +146,8 @@ def density(
 
 def nucleus(sheet: Sheet, where: tuple[slice, slice], depth: Pixels) -> None:
     """Paint a nucleus where `depth` (nm, signed, negative inside) says: envelope, and chromatin denser at the rim."""
-    clumps = sheet.noise(depth.shape, 260) + 0.5 * sheet.noise(depth.shape, 90) + 1.6 * np.exp(np.minimum(depth, 2000) / 220)
+    rim = np.exp(np.minimum(depth, 2000) / 220)
+    clumps = sheet.noise(depth.shape, 260) + 0.5 * sheet.noise(depth.shape, 90) + 1.6 * rim
     chromatin = 0.6 - 0.16 / (1 + np.exp(-6 * (clumps - 1.1)))
     chromatin += 0.022 * sheet.noise(depth.shape, 16) + 0.012 * sheet.noise(depth.shape, 7)
     chromatin += 0.1 * line(depth + 18, 9) - 0.3 * line(depth, 7) - 0.26 * line(depth + 36, 7)
