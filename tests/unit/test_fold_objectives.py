@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,11 +11,11 @@ from torch import nn
 
 from refocal import export, families, header, weights
 from refocal.errors import BadOptionError
-from refocal.examples import draw_examples
+from refocal.examples.tiles import draw_examples
+from refocal.examples.triplets import Triplets
 from refocal.formats import create_image
 from refocal.objectives._batch import Batch
 from refocal.objectives._warp import warp
-from refocal.triplets import Triplets
 from refocal.values import ImageInfo
 
 NETS = {
@@ -80,6 +81,44 @@ def test_triplets_carry_the_flow_that_unfolds_them(batch: Batch) -> None:
     kept = ~batch.hints["lost"][:, None]
     kept[..., :25, :] = kept[..., -25:, :] = kept[..., :, :25] = kept[..., :, -25:] = False
     assert (again - batch.truth).abs()[kept].median() < 0.02
+
+
+def test_training_samples_like_the_restorer() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.random((40, 50), np.float32)
+    # OpenCV knows 32 places between two pixels, so only those agree to rounding.
+    flow = (rng.integers(-256, 256, (2, 40, 50)) / 32).astype(np.float32)
+    y, x = np.indices(image.shape, np.float32)
+    other = cv2.remap(image, x + flow[1], y + flow[0], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    ours = warp(torch.from_numpy(image)[None, None], torch.from_numpy(flow)[None])[0, 0].numpy()
+    assert np.abs(ours - other).max() < 1e-4
+
+
+class Watching(nn.Module):
+    """Keeps what it was given, and answers with the unfolded section."""
+
+    def forward(self, pair: torch.Tensor) -> torch.Tensor:
+        self.given = pair
+        return pair[:, :1]
+
+
+def test_the_fusing_net_sees_a_covered_band_and_a_slightly_wrong_unfolding(batch: Batch) -> None:
+    seen = {}
+    for name, options in {"true": {"flow_error": 0.0}, "off": {}, "bare": {"flow_error": 0.0, "cover_px": 0}}.items():
+        net = Watching()
+        torch.manual_seed(1)
+        families.make("objectives", "fusion", **options)(net, batch)
+        seen[name] = net.given[:, 0]
+    shift = batch.hints["flow"].norm(dim=1)
+    moved, still = (shift > 2) & ~batch.hints["lost"], shift == 0
+    assert torch.equal(seen["true"][still], seen["off"][still])
+    assert 0 < (seen["true"] - seen["off"])[moved].abs().mean() < (seen["true"][moved].std())
+    assert (seen["true"] == 0).sum() > (seen["bare"] == 0).sum()
+
+
+def test_impossible_errors_of_the_flow_are_refused() -> None:
+    with pytest.raises(BadOptionError, match="flow_error"):
+        families.make("objectives", "fusion", flow_error=-1.0)
 
 
 def test_trained_nets_look_on(tmp_path: Path, batch: Batch) -> None:
