@@ -31,7 +31,7 @@ from refocal.bursts.recorded import sequences
 from refocal.bursts.stream import propose_window
 from refocal.bursts.track import Choice
 from refocal.bursts.window import EIGHT_BIT, propose, windowed
-from refocal.examples import binned
+from refocal.examples.tiles import binned
 from refocal.formats import open_image
 from refocal.moving_stage import Microscope, Specimen, calibration_grid, record, tissue, write
 from refocal.values import Contrast, Frames, Restorer

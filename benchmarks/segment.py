@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from refocal.labelled import read_labelled
+from refocal.examples.labelled import read_labelled
 from refocal.segmentation import LABEL_METRICS, compare, cut_tiles
 from refocal.segmenters.contour_watershed import ContourWatershed
 from refocal.values import Contrast

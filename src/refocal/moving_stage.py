@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from refocal.degradations import _exposure
-from refocal.examples import binned
+from refocal.examples.tiles import binned
 from refocal.formats import create_image
 from refocal.neuropil import draw_section
 from refocal.values import Counts, ImageInfo, Pixels

@@ -19,9 +19,9 @@ import numpy as np
 
 from refocal import families, layouts
 from refocal.errors import TileError, UnsupportedError, UsageError
+from refocal.examples.measured import BLURRY, SHARP, TEST, TRAIN
 from refocal.finding import find_images
 from refocal.formats import create_image, open_image
-from refocal.measured import BLURRY, SHARP, TEST, TRAIN
 from refocal.registration import Fit, inner, moved, register
 from refocal.tiles import check_output
 from refocal.values import Counts, ImageInfo, Place

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from refocal import families, metrics
 from refocal.errors import BadOptionError
 from refocal.evaluate import Make, Truth, degrade, restore_one
-from refocal.labelled import Labelled, components, read_labelled
+from refocal.examples.labelled import Labelled, components, read_labelled
 from refocal.values import Contrast, Counts, Degradation, Example, Frames, Labels, Segmenter
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from refocal import families
 from refocal.errors import BadModelError, BadOptionError, DivergedError
-from refocal.examples import Tiles, draw_examples
+from refocal.examples.tiles import Tiles, draw_examples
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe
 from refocal.values import Degradation, Example

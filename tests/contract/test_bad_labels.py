@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from refocal import families, labelled, segmentation
+from refocal import families, segmentation
 from refocal.errors import BadModelError, BadOptionError
+from refocal.examples import labelled
+from refocal.examples.labelled import LabelledTiles, read_labelled
 from refocal.formats import create_image
-from refocal.labelled import LabelledTiles, read_labelled
 from refocal.objectives._batch import Batch
 from refocal.recipe import make_recipe
 from refocal.train import train
@@ -95,7 +96,7 @@ def test_a_recipe_that_learns_from_labels_says_that_there_are_none(kind: str) ->
 
 
 def test_training_on_tiles_without_labels_is_refused_before_a_step(tmp_path: Path) -> None:
-    from refocal.examples import SharpTiles
+    from refocal.examples.tiles import SharpTiles
 
     written(tmp_path, cells().astype(np.uint16))
     recipe = make_recipe({

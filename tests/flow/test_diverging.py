@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from refocal import families
 from refocal.errors import DivergedError
-from refocal.examples import SharpTiles
+from refocal.examples.tiles import SharpTiles
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe, make_recipe
 from refocal.train import train

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from refocal import experiment as experiments
 from refocal.errors import DivergedError, UsageError
-from refocal.experiment import Run, labelled, load_experiment, recipe_of, runs
-from refocal.experiment_tables import markdown, rows
-from refocal.measured import Pair, find_pairs
+from refocal.examples.measured import Pair, find_pairs
+from refocal.experiment import conduct as conducting
+from refocal.experiment.conduct import labelled
+from refocal.experiment.plan import Run, load_experiment, recipe_of, runs
+from refocal.experiment.tables import markdown, rows
 
 from .conftest import SHARP, Program, save, texture
 
@@ -98,7 +99,7 @@ def test_a_run_that_diverges_is_told_and_the_others_go_on(
         for side in ("sharp", "blurry"):
             save(tmp_path / "M" / share / side / "a.tif", [texture(SHARP, 0, (76, 76))])
     given = dict.fromkeys(("M1", "M2"), tmp_path / "M")
-    scores = experiments._run(made, run, recipe_of(made, run), given, folder, None)
+    scores = conducting._run(made, run, recipe_of(made, run), given, folder, None)
     assert "critic" in scores["diverged"]
     assert json.loads((folder / "scores.json").read_text())["scores"] == scores
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from refocal.errors import BadOptionError, UsageError
-from refocal.examples import draw_examples
+from refocal.examples.measured import MeasuredPairs, find_pairs, read_pairs
+from refocal.examples.tiles import draw_examples
 from refocal.families import make
 from refocal.formats import open_image
-from refocal.measured import MeasuredPairs, find_pairs, read_pairs
 from refocal.pairing import Two, find, split
 
 from .conftest import SHARP, SOFT, Program, save, state, texture

@@ -12,7 +12,7 @@ from torch import nn
 
 from refocal import families, segmentation
 from refocal.errors import BadOptionError
-from refocal.labelled import LabelledTiles, components, read_labelled
+from refocal.examples.labelled import LabelledTiles, components, read_labelled
 from refocal.mistakes import mistakes, picture
 from refocal.values import Reach
 

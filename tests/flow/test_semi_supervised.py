@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from refocal.errors import BadOptionError
-from refocal.examples import SharpTiles, draw_examples
+from refocal.examples.tiles import SharpTiles, draw_examples
+from refocal.examples.unlabelled import WithUnlabelled
 from refocal.families import make
 from refocal.recipe import make_recipe
 from refocal.train import train
-from refocal.unlabelled import WithUnlabelled
 
 from .conftest import Program
 

@@ -10,7 +10,7 @@ import torch
 
 from refocal import families
 from refocal.errors import BadModelError, BadOptionError
-from refocal.examples import SharpTiles, draw_examples
+from refocal.examples.tiles import SharpTiles, draw_examples
 from refocal.recipe import Recipe, make_recipe
 from refocal.train import train
 

@@ -8,12 +8,12 @@ import pytest
 from scipy import ndimage
 
 from refocal import families
-from refocal.burst_examples import RecordedBursts, SharpBursts, burst_tiles
 from refocal.bursts.pairs import SUFFIX, Coupler, couple_all, scored_boxes, write_pair
 from refocal.bursts.recorded import cells, sequences, split
 from refocal.bursts.stream import propose_window
 from refocal.errors import BadOptionError, UsageError
-from refocal.examples import draw_examples
+from refocal.examples.bursts import RecordedBursts, SharpBursts, burst_tiles
+from refocal.examples.tiles import draw_examples
 from refocal.formats import create_image, open_image
 from refocal.moving_stage import Microscope, calibration_grid, record, tissue, write
 from refocal.recipe import make_recipe

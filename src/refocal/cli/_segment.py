@@ -12,8 +12,8 @@ from refocal import families, segmentation
 from refocal.cli._show import print_rows
 from refocal.errors import BadOptionError
 from refocal.evaluate import Make, table_csv
+from refocal.examples.labelled import read_labelled
 from refocal.job import Part
-from refocal.labelled import read_labelled
 from refocal.mistakes import picture, png
 from refocal.segmentation import BLURRY, SHARP, Segmented
 from refocal.values import Contrast, Degradation, Segmenter

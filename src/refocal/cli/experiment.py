@@ -13,7 +13,7 @@ from refocal.cli._show import each_step, print_rows
 from refocal.errors import BadOptionError
 
 if TYPE_CHECKING:
-    from refocal.experiment import Experiment
+    from refocal.experiment.plan import Experiment
 
 
 @app.command()
@@ -38,9 +38,10 @@ def experiment(
         refocal experiment semi-supervised --dry-run
     """
     families.load("nets", families.names("nets")[0])  # without PyTorch: one line
-    from refocal.experiment import conduct, load_experiment, runs, score
-    from refocal.experiment_tables import markdown, rows
-    from refocal.specimens import prepare
+    from refocal.experiment.conduct import conduct, score
+    from refocal.experiment.plan import load_experiment, runs
+    from refocal.experiment.specimens import prepare
+    from refocal.experiment.tables import markdown, rows
     from refocal.whole import whole
 
     made = load_experiment(_find(document), overrides or ())
@@ -63,7 +64,7 @@ def experiment(
 
 
 def _costs(made: "Experiment") -> list[dict[str, Any]]:
-    from refocal.experiment import Run, recipe_of
+    from refocal.experiment.plan import Run, recipe_of
     from refocal.zoo import Entry, measure
 
     found = []

@@ -19,7 +19,7 @@ from refocal.job import Part
 if TYPE_CHECKING:
     from torch import nn
 
-    from refocal.examples import Tiles
+    from refocal.examples.tiles import Tiles
     from refocal.recipe import Recipe
     from refocal.train import Validate
 
@@ -72,10 +72,10 @@ def train(
 
 
 def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: list[Path], pairs: list[Path]) -> "Tiles":
-    from refocal.examples import SharpTiles
-    from refocal.labelled import LabelledTiles, read_labelled
-    from refocal.measured import MeasuredPairs, check_recipe, find_pairs
-    from refocal.unlabelled import WithUnlabelled
+    from refocal.examples.labelled import LabelledTiles, read_labelled
+    from refocal.examples.measured import MeasuredPairs, check_recipe, find_pairs
+    from refocal.examples.tiles import SharpTiles
+    from refocal.examples.unlabelled import WithUnlabelled
 
     if pairs:
         check_recipe(recipe)
@@ -86,11 +86,11 @@ def _tiles(recipe: "Recipe", data: list[Path], labels: list[str], unlabelled: li
         stacks = read_labelled([str(path) for path in data], labels)
         return LabelledTiles(stacks, recipe.scales, recipe.patch, recipe.sections)
     if recipe.frames:
-        from refocal.burst_examples import burst_tiles
+        from refocal.examples.bursts import burst_tiles
 
         return burst_tiles(recipe, data)
     if recipe.sections > 1:
-        from refocal.triplets import Triplets
+        from refocal.examples.triplets import Triplets
 
         return Triplets(data, recipe.scales, recipe.patch, recipe.sections)
     tiles = SharpTiles(data, recipe.scales, recipe.patch, recipe.softest_px)
@@ -186,7 +186,7 @@ def _write_tables(out: Path, rows: Sequence[Mapping[str, Any]], measures: Sequen
 
 
 def _reader(measured: bool) -> Callable[[Sequence[str], int | None, int | None], Iterator[Truth]]:
-    from refocal.measured import read_pairs
+    from refocal.examples.measured import read_pairs
 
     return read_pairs if measured else read_truths
 

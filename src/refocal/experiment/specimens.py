@@ -12,15 +12,15 @@ import numpy as np
 from refocal import families
 from refocal.errors import BadOptionError, UsageError
 from refocal.evaluate import Truth, degrade
+from refocal.examples.measured import BLURRY, SHARP, TEST, TRAIN, find_pairs
 from refocal.finding import find_images
 from refocal.formats import create_image, open_image
-from refocal.measured import BLURRY, SHARP, TEST, TRAIN, find_pairs
 from refocal.pairing import Two, split
 from refocal.values import Degradation, ImageInfo
 from refocal.whole import whole
 
 if TYPE_CHECKING:
-    from refocal.experiment import Experiment
+    from refocal.experiment.plan import Experiment
 
 
 def prepare(experiment: "Experiment", given: Mapping[str, Path], out: Path) -> dict[str, Path]:

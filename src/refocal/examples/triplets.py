@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from refocal.errors import BadOptionError
-from refocal.examples import binned, hashes
+from refocal.examples.tiles import binned, hashes
 from refocal.formats import is_image_name, open_image
 from refocal.values import UNIT, Contrast, Counts, Example, Frames
 

@@ -8,8 +8,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from refocal.experiment import BLURRY, METRICS, Experiment, Run, Table
+from refocal.experiment.plan import METRICS, Experiment, Run, Table
 
+BLURRY = "Blurry"
 _DIGITS = {"psnr": 2, "ssim": 3}
 
 Scores = Mapping[Run, Mapping[str, Any]]
@@ -21,7 +22,7 @@ def rows(experiment: Experiment, found: Scores, blurry: Mapping[str, Mapping[str
     Parameters
     ----------
     found
-        Of `refocal.experiment.conduct`.
+        Of `refocal.experiment.conduct.conduct`.
     blurry
         Scores of doing nothing: {specimen: {metric: value}}.
     """

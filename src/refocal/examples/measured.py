@@ -11,7 +11,7 @@ import numpy as np
 
 from refocal.errors import BadOptionError
 from refocal.evaluate import Truth, centre
-from refocal.examples import MARGIN, binned, hashes
+from refocal.examples.tiles import MARGIN, binned, hashes
 from refocal.finding import find_images
 from refocal.formats import open_image
 from refocal.recipe import Recipe

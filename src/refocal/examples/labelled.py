@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from refocal.errors import BadOptionError
-from refocal.examples import MARGIN, binned, hashes
+from refocal.examples.tiles import MARGIN, binned, hashes
 from refocal.formats import open_image
 from refocal.values import UNIT, Contrast, Counts, Example, Frames, Labels
 

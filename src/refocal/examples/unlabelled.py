@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.examples import SharpTiles, Tiles
+from refocal.examples.tiles import SharpTiles, Tiles
 from refocal.values import Example
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from refocal.bursts.grid import tissue
 from refocal.bursts.pairs import SUFFIX
 from refocal.errors import BadOptionError
-from refocal.examples import SharpTiles, hashes
+from refocal.examples.tiles import SharpTiles, hashes
 from refocal.formats import is_image_name, open_image
 from refocal.recipe import Recipe
 from refocal.values import UNIT, Contrast, Counts, Example, Frames
