@@ -30,6 +30,7 @@ SMALL = {
     "pconv": {"width": 4, "levels": 2},
     "affinity": {"width": 4, "levels": 2},
     "burst": {"width": 4, "growth": 3, "layers": 1, "levels": 2},
+    "student": {"width": 8, "blocks": 2},
 }
 NETS = families.names("nets")
 INPUTS = {"sepconv": 2, "unfold": 2, "fuse": 2, "pconv": 2}
@@ -103,6 +104,8 @@ def meta(kind: str, **options: object) -> nn.Module:
         ("contour", {}, 7_852_002),
         ("dcan", {}, 41_462_476),
         ("dcan", {"width": 32}, 10_369_388),
+        ("student", {}, 904_784),
+        ("student", {"width": 32, "scale": 2}, 224_292),
         ("affinity", {"width": 12, "growth": 5, "levels": 3, "pool": 3, "pad": False}, 84_020_475),
     ],
 )

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from refocal.objectives._batch import Batch
-from refocal.objectives._fold import Onlooker, reference
+from refocal.objectives._fold import reference
+from refocal.objectives._onlooker import Onlooker
 
 __all__ = ["Flow"]
 

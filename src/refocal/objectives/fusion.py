@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refocal.objectives._batch import Batch
-from refocal.objectives._fold import Onlooker, reference
+from refocal.objectives._fold import reference
+from refocal.objectives._onlooker import Onlooker
 from refocal.objectives._warp import warp
 
 __all__ = ["Fusion"]
