@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -16,7 +17,11 @@ from scipy.ndimage import gaussian_filter
 
 from refocal.cli import main
 from refocal.formats import create_image
+from refocal.job import Job
+from refocal.live import Settings, Watch
 from refocal.values import ImageInfo
+
+from .watching import QUICK, UNSHARP
 
 PROGRAM = Path(sys.executable).with_name("refocal")
 TIMEOUT = 240
@@ -138,3 +143,18 @@ def files(folder: Path) -> dict[str, bytes]:
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Return the modification time and the bytes of every file of a tree."""
     return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Watch]]:
+    """Start watches of `tmp_path / "raw"` into `tmp_path / "out"`, and stop them in the end."""
+    (tmp_path / "raw").mkdir()
+    running: list[Watch] = []
+
+    def go(job: Job = UNSHARP, settings: Settings = QUICK, **more: Any) -> Watch:
+        running.append(Watch(tmp_path / "raw", tmp_path / "out", job, settings, **more))
+        return running[-1]
+
+    yield go
+    for one in running:
+        one.stop()

@@ -2,9 +2,7 @@
 
 import json
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +10,17 @@ import pytest
 
 from refocal.errors import UsageError
 from refocal.job import Job, Part
-from refocal.live import Settings, Watch, only_one
+from refocal.live import Watch, only_one
 from refocal.live import watch as watch_module
 from refocal.live.ledger import Ledger
 from refocal.log import latest, read_log
-from refocal.values import Reach, Restored
 
 from .conftest import SHARP, SOFT, Program, save, texture
-
-QUICK = Settings(poll=0.03, settle=0.2, beat_seconds=0.3)
-SECONDS = 30.0
-
-
-def until(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
-class Gated:
-    """Restores nothing until it is let."""
-
-    reach = Reach()
-
-    def __init__(self) -> None:
-        self.let, self.began = threading.Event(), threading.Event()
-        self.pixel_nm: list[float | None] = []
-
-    def __call__(self, batch: Any, /) -> list[Restored]:
-        self.began.set()
-        assert self.let.wait(SECONDS)
-        self.pixel_nm += [frames.pixel_nm for frames in batch]
-        return [Restored(255 - frames.image, contrast=frames.contrast) for frames in batch]
+from .watching import QUICK, SECONDS, Gated, Start, decisions, until
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    (tmp_path / "raw").mkdir()
+def raw(start: Start, tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
@@ -59,26 +29,8 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.fixture
-def start(raw: Path, out: Path) -> Iterator[Callable[..., Watch]]:
-    running: list[Watch] = []
-
-    def go(**more: Any) -> Watch:
-        job = Job(restorer=Part(kind="unsharp"), carry="symlink")
-        running.append(Watch(raw, out, job, more.pop("settings", QUICK), **more))
-        return running[-1]
-
-    yield go
-    for one in running:
-        one.stop()
-
-
 def tiles(out: Path) -> dict[str, Any]:
     return dict(latest(read_log(out / "log.jsonl")))
-
-
-def decisions(out: Path) -> dict[str, str]:
-    return {key: event["decision"] for key, event in tiles(out).items()}
 
 
 def say(out: Path, key: str, verdict: str) -> None:
@@ -86,7 +38,7 @@ def say(out: Path, key: str, verdict: str) -> None:
         log.write(json.dumps({"event": "override", "key": key, "verdict": verdict, "by": "Ada"}) + "\n")
 
 
-def test_a_word_about_the_tile_in_hand_is_not_lost(start: Callable[..., Watch], raw: Path, out: Path) -> None:
+def test_a_word_about_the_tile_in_hand_is_not_lost(start: Start, raw: Path, out: Path) -> None:
     save(raw / "a.tif", [texture(SOFT, 1)])
     slow = Gated()
     running = start(restorer=slow)
@@ -99,7 +51,7 @@ def test_a_word_about_the_tile_in_hand_is_not_lost(start: Callable[..., Watch], 
     assert (out / "a.tif").is_symlink()
 
 
-def test_a_word_lapses_with_its_file_while_no_watch_runs(start: Callable[..., Watch], raw: Path, out: Path) -> None:
+def test_a_word_lapses_with_its_file_while_no_watch_runs(start: Start, raw: Path, out: Path) -> None:
     save(raw / "a.tif", [texture(SHARP, 1)])
     running = start()
     until(lambda: decisions(out) == {"a.tif": "kept"})
@@ -116,7 +68,7 @@ def test_a_word_lapses_with_its_file_while_no_watch_runs(start: Callable[..., Wa
 
 
 def test_queued_tiles_outlive_an_empty_mount_point(
-    start: Callable[..., Watch], raw: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, raw: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("refocal.live.proof.DAMAGED", (0.2,))
     for name in ("a.tif", "b.tif"):
@@ -137,9 +89,7 @@ def test_queued_tiles_outlive_an_empty_mount_point(
     until(lambda: decisions(out) == {"a.tif": "restored", "b.tif": "restored"})
 
 
-def test_a_pixel_size_that_only_the_layout_knows_is_known_when_restoring(
-    start: Callable[..., Watch], raw: Path, out: Path
-) -> None:
+def test_a_pixel_size_that_only_the_layout_knows_is_known_when_restoring(start: Start, raw: Path, out: Path) -> None:
     field = raw / "w_20260105_08-00-00" / "021_S1R1" / "000001"
     name = "021_000001_001_2026-01-05T0800021234567.bmp"
     save(field / name, [texture(SOFT, 1)])
@@ -157,7 +107,7 @@ def test_a_pixel_size_that_only_the_layout_knows_is_known_when_restoring(
     assert restorer.pixel_nm == [7.0]
 
 
-def test_counts_stay_right_when_tiles_are_decided_anew(start: Callable[..., Watch], raw: Path, out: Path) -> None:
+def test_counts_stay_right_when_tiles_are_decided_anew(start: Start, raw: Path, out: Path) -> None:
     save(raw / "s" / "a.tif", [texture(SHARP, 1)])
     (out / "s").mkdir(parents=True)
     (out / "s" / "a.tif").mkdir()  # nothing can be written there
@@ -181,9 +131,7 @@ def test_a_tile_of_a_closed_folder_is_counted_once_when_an_operator_has_it_done_
     assert ledger.sections["s"].tiles == 1
 
 
-def test_a_script_that_waits_searches_the_log_once(
-    start: Callable[..., Watch], raw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_script_that_waits_searches_the_log_once(start: Start, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(raw / "a.tif", [texture(SHARP, 1)])
     searched: list[str] = []
     monkeypatch.setattr(watch_module, "last_event", lambda log, key: searched.append(key))
@@ -193,7 +141,7 @@ def test_a_script_that_waits_searches_the_log_once(
     assert searched == ["absent.tif"]
 
 
-def test_a_beat_counts_a_tile_once_whatever_becomes_of_it(start: Callable[..., Watch], raw: Path, out: Path) -> None:
+def test_a_beat_counts_a_tile_once_whatever_becomes_of_it(start: Start, raw: Path, out: Path) -> None:
     save(raw / "a.tif", [texture(SOFT, 1)])
     save(raw / "b.tif", [texture(SHARP, 2)])
     start(check=lambda frames, restored, grade: "no good")
