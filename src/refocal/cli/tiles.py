@@ -1,4 +1,4 @@
-"""Commands that work through tiles: restore, grade, degrade, demo, report."""
+"""Commands that work through tiles: restore, degrade, demo, report."""
 
 import importlib
 import math
@@ -8,15 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from refocal.blocks import Block
 from refocal.cli import app
 from refocal.cli._show import number, tile_line, watching
-from refocal.engine import Summary, run
+from refocal.engine import Summary
 from refocal.errors import BadOptionError
 from refocal.job import LOG, REPORT, RETAKES, Job, Part, run_job
-from refocal.log import Event
-from refocal.tiles import TileSource, estimate_contrast
-from refocal.values import Contrast, Frames, Grade, ImageInfo, Reach, Restored
+from refocal.values import Contrast, ImageInfo
 
 Inputs = Annotated[list[Path], typer.Argument(help="image files and folders (searched with their subfolders)")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="output folder; same names and tree as the input")]
@@ -84,31 +81,6 @@ def restore(
         _report(Path(out))
     if not quiet:
         volumes.say(summary, out) if whole_volume else _say_summary(summary, Path(out))
-    raise typer.Exit(1 if summary.failed else 0)
-
-
-@app.command()
-def grade(
-    inputs: Inputs,
-    gate: Gate = "sharpness",
-    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure blur, noise and astigmatism of tiles and say what would be done; writes nothing.
-
-    For example:
-
-        refocal grade section_0001
-
-        refocal grade section_0001 --json > grades.jsonl
-    """
-    source = TileSource(inputs, contrast=_contrast(contrast))
-    if source.contrast is None:
-        source.contrast = estimate_contrast(source)
-    only = _Nothing()
-    judge = Part.parse(gate).make("gates")
-    with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
-        summary = run(source, only, only, gate=judge, progress=lambda event: progress(_would(event), len(source)))
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -200,29 +172,6 @@ def _is_volume(inputs: Sequence[str], out: str) -> bool:
     return any(map(is_volume, inputs)) or (len(inputs) == 1 and not Path(inputs[0]).is_dir() and names_volume(out))
 
 
-def _would(event: Event) -> Event:
-    """Return an event with what would be done in place of what was done."""
-    return {**event, "decision": "restore"} if event["decision"] == "restored" else event
-
-
-class _Nothing:
-    """Restores and writes nothing: for commands that only look."""
-
-    reach = Reach()
-
-    def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
-        return [Restored(frames.image, contrast=frames.contrast) for frames in batch]
-
-    def has(self, block: Block, /) -> bool:
-        return False
-
-    def write(self, block: Block, restored: Restored, /) -> None:
-        pass
-
-    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> None:
-        pass
-
-
 def _report(out: Path, inputs: Path | None = None, truth: Path | None = None, pictures: int = 24) -> Path:
     from refocal.report import write_report
 
@@ -250,11 +199,6 @@ def _pair(text: str | None) -> tuple[float, float] | None:
     except ValueError as error:
         raise BadOptionError(f"--contrast is LOW,HIGH with LOW below HIGH, e.g. 0,4095; got {text!r}") from error
     return low, high
-
-
-def _contrast(text: str | None) -> Contrast | None:
-    pair = _pair(text)
-    return Contrast(*pair) if pair else None
 
 
 def _shard(text: str) -> tuple[int, int]:

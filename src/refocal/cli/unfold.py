@@ -1,18 +1,28 @@
 """The command about folds of the support film: unfold."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from refocal import families
 from refocal.cli import app
 from refocal.cli._show import watching
 from refocal.cli.tiles import AsJson, Inputs, Out, Quiet, _pair, _say_summary
 from refocal.dark_lines import Search
+from refocal.errors import UsageError
+from refocal.finding import find_images
 from refocal.job import LOG, Job, Part, run_job
+from refocal.sections import Sections, likeness
+from refocal.tiles import TileSource, estimate_contrast
+from refocal.values import Contrast
 
 FOLDS, MATERIAL = "folds.html", "material"
 """What a run leaves beside the sections: the page about the folds, and the masks for FEABAS."""
+_ALIKE = 0.05
+_GRID = re.compile(r"(?<![a-z])(?:r(?:ow)?[-_]?\d+[^0-9a-z]*c(?:ol)?|c(?:ol)?[-_]?\d+[^0-9a-z]*r(?:ow)?)[-_]?\d+", re.I)
 
 
 @app.command()
@@ -40,6 +50,7 @@ def unfold(
 
         refocal unfold sections -o out --material --neighbours 3
     """
+    refuse_tiles(find_images(inputs))
     part = Part.parse(restorer)
     if part.kind == "fold":
         part = Part(kind="fold", options={"darkness": darkness, **part.options})
@@ -49,24 +60,57 @@ def unfold(
         contrast=_pair(contrast),
         neighbours=neighbours,
     )
+    tiles = _tiles(inputs, job)
+    if (alike := likeness(tiles)) is not None and alike < _ALIKE:
+        typer.echo(
+            f"warning: neighbouring sections are not alike (correlation {alike:.2f}), and folds are restored from "
+            "neighbours; expected sections in order and aligned; tiles of one section go through `refocal restore`",
+            err=True,
+        )
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
         summary = run_job(inputs, out, job, overwrite=overwrite, progress=progress)
-    _review(inputs, out, job, Search(darkness=darkness), material)
+    _review(tiles, out, Search(darkness=darkness), material)
     if not quiet:
         _say_summary(summary, out)
     raise typer.Exit(1 if summary.failed else 0)
 
 
-def _review(inputs: list[Path], out: Path, job: Job, search: Search, material: bool) -> None:
-    from refocal.report.folds import write_fold_report, write_materials
-    from refocal.sections import Sections
-    from refocal.tiles import TileSource, estimate_contrast
-    from refocal.values import Contrast
+def refuse_tiles(names: Iterable[str]) -> None:
+    """Refuse images that lie side by side in one section, as their names say: no neighbour shows the same place.
 
-    pair: Any = job.contrast
-    tiles = TileSource(inputs, contrast=Contrast(*pair) if pair else None)
-    if tiles.contrast is None:
-        tiles.contrast = estimate_contrast(tiles)
+    Raises
+    ------
+    UsageError
+        If a microscope's program, or a row and a column, names several tiles of one section.
+    """
+    layouts = [families.make("layouts", kind) for kind in families.names("layouts") if kind != "folder"]
+    first: dict[str, tuple[str, str]] = {}
+    for name in names:
+        place = next((place for layout in layouts if (place := layout.place(name))), None)
+        grid = _GRID.search(name.rpartition("/")[2])
+        if place is not None:
+            section, tile = place.section, place.tile
+        elif grid is not None:
+            section, tile = name.replace(grid[0], ""), grid[0]
+        else:
+            continue
+        other, seen = first.setdefault(section, (name, tile))
+        if seen != tile:
+            raise UsageError(
+                f"{other} and {name} are two tiles of one section; unfold expects consecutive sections, an image each: "
+                "stitch and align them first, or restore single tiles with `refocal restore`"
+            )
+
+
+def _tiles(inputs: list[Path], job: Job) -> TileSource:
+    tiles = TileSource(inputs, contrast=Contrast(*job.contrast) if job.contrast else None)
+    tiles.contrast = tiles.contrast or estimate_contrast(tiles)
+    return tiles
+
+
+def _review(tiles: TileSource, out: Path, search: Search, material: bool) -> None:
+    from refocal.report.folds import write_fold_report, write_materials
+
     sections = Sections(tiles, 1)
     write_fold_report(out / LOG, out / FOLDS, sections, search)
     if material:

@@ -43,8 +43,10 @@ class OmeZarr:
 
         Raises
         ------
+        UsageError
+            If it is Zarr, but nothing of OME-Zarr.
         UnreadableError, UnsupportedError
-            If it is damaged, not an OME-Zarr image, or has several channels.
+            If it is damaged, has no such level, or has several channels.
         """
         attributes, version = _attributes(place)
         try:
@@ -53,7 +55,9 @@ class OmeZarr:
             axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
             path = datasets[level]["path"]
         except (KeyError, IndexError, TypeError) as error:
-            raise UnreadableError(f"{place.url}: is Zarr but not an OME-Zarr image with a level {level}") from error
+            if attributes.get("multiscales"):
+                raise UnreadableError(f"{place.url}: is no OME-Zarr image with a level {level}") from error
+            raise _bare(place) from error
         array = _array(place, path, write)
         names = _axes.checked("".join(str(axis["name"]).lower() for axis in axes), array.shape, place.url)
         voxel, offset = _transform(image, datasets[level], axes, names)
@@ -138,7 +142,14 @@ def _attributes(place: Store) -> tuple[dict[str, Any], str]:
             return ome, str(ome.get("version") or image.get("version") or "0.4")
         except (ValueError, AttributeError, LookupError, TypeError) as error:
             raise UnreadableError(f"{place.url}: {name} is damaged; get it from a copy") from error
-    raise UnreadableError(f"{place.url}: is Zarr without the attributes of OME-Zarr; write them first")
+    raise _bare(place)
+
+
+def _bare(place: Store) -> UsageError:
+    return UsageError(
+        f"{place.url}: is Zarr without the metadata of OME-Zarr 0.4 or 0.5; expected `multiscales` with axes and "
+        "datasets: add it, or give a stack of images"
+    )
 
 
 def _array(place: Store, path: str, write: bool) -> Any:
