@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from refocal.cli._show import gathered
 from refocal.formats import create_image
 from refocal.log import Log
 from refocal.values import ImageInfo
@@ -62,6 +63,36 @@ def test_the_command_writes_what_was_asked_for_and_says_what_it_cannot(
     assert "2 tiles are missing" in said.err
     assert "exclude each other" in inside("handoff", montage, "--link", "--copy", code=2).line
     assert "no section" in inside("handoff", montage, "--section", "S9", code=2).line
+
+
+def test_it_names_what_it_wrote_and_the_sections_to_be_imaged_again(montage: Path, tmp_path: Path, inside: Any) -> None:
+    feabas = tmp_path / "f"
+    said = inside("handoff", montage, "--feabas", feabas)
+    assert "imaged again" not in said.err
+    assert [line.removeprefix("wrote ") for line in said.err.splitlines()] == [
+        str(feabas / "stitch" / "stitch_coord" / "S2R1.txt"),
+        str(montage / "retake.json"),
+    ]
+    path = next(montage.rglob("*_001_2026*.bmp")).relative_to(montage).as_posix()
+    with Log(montage / "log.jsonl") as log:
+        log.append({
+            "event": "tile", "key": path, "path": path, "page": 0, "section": "S2R1", "region": 1, "field": 1,
+            "beam": 1, "tile": "m000001_b001", "decision": "retake", "verdict": "retake", "height": SIZE,
+            "width": SIZE, "mode": "uint8", "pixel_nm": 4.0, "stage_x_nm": 80.0, "stage_y_nm": 80.0,
+        })  # fmt: skip
+    assert (
+        "imaged again, and handed to stitching as recorded: S2R1;" in inside("handoff", montage, "--feabas", feabas).err
+    )
+    assert "imaged again" not in inside("handoff", montage).err
+
+
+@pytest.mark.parametrize(("count", "lines"), [(3, 3), (30, 2)])
+def test_many_files_are_named_by_their_folder(tmp_path: Path, count: int, lines: int) -> None:
+    paths = [tmp_path / "retake.json", *(tmp_path / "flags" / f"{n}" / "yesretake" for n in range(count - 1))]
+    said = gathered(paths)
+    assert len(said) == lines
+    assert str(tmp_path / "retake.json") in said
+    assert count == 3 or f"{tmp_path / 'flags'}{os.sep} (29 files)" in said
 
 
 @pytest.mark.skipif(

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from refocal.job import Progress
@@ -112,6 +114,16 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def gathered(paths: Iterable[Path], most: int = 8) -> list[str]:
+    """Return files by name; where they are more than `most`, by folder, from the deepest folder up."""
+    counts = Counter(paths)
+    while len(counts) > most:
+        folder = max(counts, key=lambda path: len(path.parts)).parent
+        for path in [path for path in counts if path.parent == folder]:
+            counts[folder] += counts.pop(path)
+    return sorted(f"{path}{os.sep} ({n} files)" if n > 1 else str(path) for path, n in counts.items())
 
 
 def each_step(total: int) -> Callable[[Mapping[str, Any]], None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from refocal.cli import app
-from refocal.cli._show import print_rows
+from refocal.cli._show import gathered, print_rows
 from refocal.errors import BadOptionError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def handoff(
 ) -> None:
     """Write retake lists, microscope flags, and coordinate files for stitching from the log of a run.
 
-    Writes `retake.json` beside `retake.csv`, and what is asked for. Sections that cannot be stitched yet are named, and
-    the exit code is 1.
+    Writes `retake.json` beside `retake.csv`, and what is asked for. Sections that are to be imaged again are
+    stitched as recorded, and named. Sections that cannot be stitched yet are named too, and the exit code is 1.
 
     For example:
 
@@ -45,6 +45,7 @@ def handoff(
         refocal handoff restored --multisem-flags --section S56R1
     """
     from refocal.handoff import Wanted, hand_off
+    from refocal.handoff.retakes import to_retake
 
     if link and copy:
         raise BadOptionError("--link and --copy exclude each other; choose one")
@@ -64,7 +65,13 @@ def handoff(
     print_rows([_row(found, retake_share) for found in handed.sections], as_json)
     for problem in handed.problems:
         typer.echo(f"not handed on: {problem}", err=True)
-    typer.echo(f"{len(handed.written)} files written", err=True)
+    if again := [found.name for found in handed.stitched if to_retake(found, retake_share)]:
+        names = ", ".join(again[:8]) + (" ..." if again[8:] else "")
+        typer.echo(
+            f"to be imaged again, and handed to stitching as recorded: {names}; hand on again when there are better tiles",
+            err=True,
+        )
+    typer.echo("\n".join(f"wrote {name}" for name in gathered(handed.written)), err=True)
     raise typer.Exit(1 if handed.problems else 0)
 
 

@@ -68,6 +68,8 @@ class Handed:
     written: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Sections that could not be handed to stitching, with the reason; the others were."""
+    stitched: list[Section] = field(default_factory=list)
+    """Sections that were handed to stitching, those that are to be imaged again among them."""
 
 
 def hand_off(out: Path, wanted: Wanted) -> Handed:
@@ -143,6 +145,7 @@ def _stitching(out: Path, found: Sequence[Section], wanted: Wanted, roots: Seque
         else:
             if montage.missing:
                 handed.problems.append(f"section {section.name}: {montage.missing} tiles are missing and leave holes")
+    handed.stitched.extend(montage.section for montage in montages)
     if wanted.feabas is not None and montages:
         _section_order(wanted.feabas, handed.sections, montages, handed)
     if wanted.render_ws is not None and montages:
