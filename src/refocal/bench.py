@@ -11,7 +11,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,12 +28,16 @@ EAGER = "torch f32 eager"
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to run a model: a backend with options; `peak` names the matrix product that bounds it."""
+    """One way to run a model: a backend with options; `peak` names the matrix product that bounds it.
+
+    `model` is another model than the one that is measured.
+    """
 
     name: str
     backend: str
     options: Mapping[str, Any]
     peak: str = "f32"
+    model: str | None = None
 
 
 VARIANTS = (
@@ -54,6 +58,7 @@ def restore_rows(
     truth: Pixels | None = None,
     seen: Pixels | None = None,
     variants: tuple[Variant, ...] = VARIANTS,
+    also: Sequence[str | Path] = (),
 ) -> Iterator[dict[str, Any]]:
     """Measure every variant whose packages are installed on one image.
 
@@ -71,6 +76,8 @@ def restore_rows(
         A sharp (y, x) image in contrast units and what the microscope saw of it; None takes a spoilt drawing.
     variants
         What to compare.
+    also
+        More models, as OpenVINO runs them by default: a student, or the model in integers.
 
     Yields
     ------
@@ -83,20 +90,22 @@ def restore_rows(
     threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
     if truth is None or seen is None:
         truth, seen = _drawing(size)
-    there = [v for v in variants if _installed(v.backend)]
+    more = tuple(Variant(f"openvino auto: {Path(m).stem}", "openvino", {}, "bf16", str(header.find(m))) for m in also)
+    there = [v for v in (*variants, *more) if _installed(v.backend)]
     needed = {f"peak {v.peak}": Variant(f"peak {v.peak}", "peak", {"precision": v.peak}) for v in there}
     with contextlib.ExitStack() as stack:
         workers = {
-            v.name: stack.enter_context(_Worker(v, str(path), seen, threads or 1)) for v in (*there, *needed.values())
+            v.name: stack.enter_context(_Worker(v, v.model or str(path), seen, threads or 1))
+            for v in (*there, *needed.values())
         }
         median = _medians(workers, rounds)
-        flop = _flop(path, truth.shape)
+        flops = {m: _flop(Path(m), truth.shape) for m in {v.model or str(path) for v in there}}
         results = {v.name: workers[v.name].ask("result") for v in there}
         memory = {v.name: workers[v.name].ask("memory") for v in there}
     exact = _psnr(results[EAGER], truth) if EAGER in results else None
     for v in there:
         yield {
-            **_speed(v, truth, median, flop),
+            **_speed(v, truth, median, flops[v.model or str(path)]),
             "db_lost": None if exact is None else exact - _psnr(results[v.name], truth),
             "peak_mib": memory[v.name],
             "threads": threads,
@@ -226,7 +235,7 @@ def _tune_malloc() -> None:
             mallopt(name, value)
 
 
-_PEAK_EDGE = 3072
+_PEAK_EDGE = 4096
 PEAK_FLOP = 2 * _PEAK_EDGE**3
 """Arithmetic of one run of the matrix product that stands for the machine's peak."""
 

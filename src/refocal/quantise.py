@@ -194,8 +194,8 @@ def _card(source: Path, about: ModelHeader, lost: Lost, shown: int) -> str:
     return f"""# {about.name}
 
 `{source.stem}` in 8-bit integers, for CPUs with OpenVINO. Calibrated on {shown} tiles; {lost}.
-Both were degraded as in its training. The graph (SHA-256 `{about.onnx_sha256}`) is the quantised one; the tensors beside
-it are those of `{source.stem}`, so PyTorch runs it in float.
+Both were degraded as in its training. The graph (SHA-256 `{about.onnx_sha256}`) is the quantised one; the tensors
+beside it are those of `{source.stem}`, so PyTorch runs it in float.
 
 What follows is the card of `{source.stem}`.
 

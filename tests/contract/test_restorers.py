@@ -12,7 +12,7 @@ from refocal.errors import BadOptionError
 from refocal.values import Contrast, Frames
 
 NETS = families.names("nets")
-SMALL = {"channels": 1, "blocks": 2, "width": 8, "layers": 2, "growth": 4, "groups": 1, "scale": 1.0, "levels": 2}
+SMALL = {"channels": 1, "blocks": 2, "width": 8, "layers": 2, "growth": 4, "groups": 1, "scale": 1, "levels": 2}
 SIZES = [(1, 1), (1, 7), (5, 2), (33, 64), (48, 37)]
 
 

@@ -228,6 +228,9 @@ def bench(
     model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH; default 1024x1024, of the zoo 256x256")] = None,
     rounds: Annotated[int, typer.Option(help="timed rounds; medians are printed", min=1)] = 3,
+    also: Annotated[
+        list[str] | None, typer.Option(help="restore: another model, in the same turns; repeatable")
+    ] = None,
     net: Annotated[list[str] | None, typer.Option(help="zoo: only this net; repeat for more")] = None,
     batch: Annotated[int, typer.Option(help="zoo: images that go through at once", min=1)] = 1,
     scores: Annotated[Path | None, typer.Option(help="zoo: folder with the tables of `refocal evaluate`")] = None,
@@ -254,7 +257,7 @@ def bench(
     from refocal.bench import restore_rows
 
     rows = []
-    for row in restore_rows(model, pixels, rounds=rounds):
+    for row in restore_rows(model, pixels, rounds=rounds, also=also or ()):
         rows.append(row)
         if as_json:
             print_json(row)
