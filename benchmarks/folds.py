@@ -2,17 +2,16 @@
 
     python benchmarks/folds.py geometry [--lines 1000]      fold then unfold on random lines
     python benchmarks/folds.py detect                       synthetic folds, clean sections, the real fold
-    python benchmarks/folds.py restore [--models FOLDER]    the tables: methods and ablations, PSNR, SSIM
+    python benchmarks/folds.py restore [--models FOLDER] [--limit N] [--rows FILE]      the tables of methods and parts
     python benchmarks/folds.py real [--models FOLDER]       the real fold: likeness to its neighbour near and far
     python benchmarks/folds.py time [--models FOLDER]       2048x2048 with one fold: seconds, peak memory
     python benchmarks/folds.py prepare OUT                  training stacks: CREMI triplets, FlyEM planes
 
-`--models` holds fold-interpolate, fold-unfold, fold-fuse and fold-inpaint .safetensors; without it the classical
-stand-ins are measured. Data are $REFOCAL_DATA or ../shared/data. Every table goes to standard output as Markdown.
+`--models` holds fold-interpolate, fold-unfold, fold-fuse and fold-inpaint .safetensors; for what is missing there its
+classical stand-in is measured. Data are $REFOCAL_DATA or ../shared/data. Tables go to standard output as Markdown.
 """
 
 import argparse
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -22,16 +21,13 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
+from _fold_tables import DATA, EIGHT_BIT, folded, models_in, vnc, write_tables
 from scipy import ndimage
 
 from refocal import families, lines
 from refocal.dark_lines import Search
 from refocal.lines import Fold
-from refocal.values import UNIT, Contrast, Example, Frames
-
-DATA = Path(os.environ.get("REFOCAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-EIGHT_BIT = Contrast.of(np.uint8)
-PARTS = {"interpolation": "interpolate", "unfolding": "unfold", "fusion": "fuse", "inpaint": "inpaint"}
+from refocal.values import Example, Frames
 
 
 def geometry(count: int) -> None:
@@ -72,7 +68,7 @@ def _line(kind: str, side: int, rng: np.random.Generator) -> tuple[lines.Point, 
 
 def detect() -> None:
     """Count what is found on the test stack with simulated folds, on clean sections, and on the real fold."""
-    search, stack = Search(), _stack()
+    search, stack = Search(), vnc().planes
     covered, off, found = [], [], 0
     for number in range(120):
         flat = stack[number % len(stack)]
@@ -101,32 +97,10 @@ def detect() -> None:
           f"{(cover & ~mask).mean():.1%} of the rest; its flat neighbour has {len(search(_real('0')))}.")  # fmt: skip
 
 
-def restore(models: Path | None, limit: int | None) -> None:
-    """Fold the middle of triplets, restore it by each method, and score against the truth."""
-    sets = {"vnc_l3": _stack(), "FlyEM ts2": _flyem()}
-    psnr, ssim = (families.load("metrics", m) for m in ("psnr", "ssim"))
-    makers = dict(_methods(models))
-    for name, stack in sets.items():
-        scores: dict[str, list[tuple[float, float]]] = {"folded": []} | {m: [] for m in makers}
-        for middle in list(range(1, len(stack) - 1))[:limit]:
-            seen = _folded(stack[middle - 1 : middle + 2], middle)
-            frames = Frames(EIGHT_BIT.counts(seen.frames.counts, np.uint8), 1, EIGHT_BIT)
-            for method in scores:
-                got = frames.image if method == "folded" else makers[method]([frames])[0].counts
-                image = EIGHT_BIT.unit(got)
-                scores[method].append((psnr(image, seen.truth), ssim(image, seen.truth)))
-        print(f"\n{name}, {len(scores['folded'])} sections\n")
-        print("| method | PSNR | SSIM | better than interpolation |\n|---|---|---|---|")
-        for method, rows in scores.items():
-            wins = sum(a[0] > b[0] for a, b in zip(rows, scores["interpolation"], strict=True))
-            psnrs, ssims = np.mean(rows, 0)
-            print(f"| {method} | {psnrs:.2f} | {ssims:.4f} | {wins}/{len(rows)} |")
-
-
 def real(models: Path | None) -> None:
     """Say how much more like its neighbour the real folded section is, beside the fold and far from it."""
     pair = np.stack([_real("0"), _real("1")])
-    restorer = families.make("restorers", "fold", **_options(models))
+    restorer = families.make("restorers", "fold", **models_in(models))
     frames = Frames(EIGHT_BIT.counts(pair, np.uint8), 1, EIGHT_BIT)
     (got,) = restorer([frames])
     image, (first, *_) = EIGHT_BIT.unit(got.counts), Search()(pair[1])
@@ -140,10 +114,10 @@ def real(models: Path | None) -> None:
 
 def clock(models: Path | None) -> None:
     """Time one folded 2048x2048 section."""
-    stack = np.stack([np.tile(page, (2, 2)) for page in _stack()[:3]])
-    seen = _folded(stack, 3)
+    stack = np.stack([np.tile(page, (2, 2)) for page in vnc().planes[:3]])
+    seen = folded(stack, 3)
     frames = Frames(EIGHT_BIT.counts(seen.frames.counts, np.uint8), 1, EIGHT_BIT)
-    restorer = families.make("restorers", "fold", **_options(models))
+    restorer = families.make("restorers", "fold", **models_in(models))
     for what, call in (("find", lambda: Search()(EIGHT_BIT.unit(frames.image))), ("all", lambda: restorer([frames]))):
         began = time.perf_counter()
         call()
@@ -162,39 +136,6 @@ def prepare(out: Path) -> None:
         tifffile.imwrite(out / path.name, tifffile.imread(path)[::step], compression="zlib")
 
 
-def _methods(models: Path | None) -> Iterator[tuple[str, Any]]:
-    for method in (
-        "substitution",
-        "inpainting",
-        "unfolded_inpainting",
-        "interpolation",
-        "stitch",
-        "not_unfolded",
-        "full",
-    ):
-        yield method, families.make("restorers", "fold", method=method, around_px=4096, **_options(models))
-
-
-def _options(models: Path | None) -> dict[str, str]:
-    named = {} if models is None else {role: models / f"fold-{stem}.safetensors" for role, stem in PARTS.items()}
-    return {role: str(path) for role, path in named.items() if path.is_file()}
-
-
-def _folded(planes: Any, seed: int) -> Example:
-    options = {"dark_px": [5.0, 20.0], "lost_px": [10.0, 60.0], "decay": [5e-3, 0.1]}
-    fold = families.make("degradations", "fold", **options)
-    return fold(Example(Frames(planes, 1, UNIT), planes[1]), np.random.default_rng([7, seed]))
-
-
-def _stack() -> Any:
-    return tifffile.imread(DATA / "eval/tem/vnc_l3_stack1_20x1024x1024.tif").astype(np.float32) / 255
-
-
-def _flyem() -> Any:
-    planes = tifffile.imread(DATA / "eval/instances/flyem_ts2_raw_250.tif")[::4].astype(np.float32) / 255
-    return np.stack([cv2.resize(plane, (500, 500), interpolation=cv2.INTER_CUBIC).clip(0, 1) for plane in planes])
-
-
 def _real(name: str) -> Any:
     return cv2.imread(str(DATA / f"real/folds/DOLW7_{name}.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
 
@@ -204,7 +145,7 @@ def _soft(image: Any) -> Any:
 
 
 def _clean() -> Iterator[tuple[str, Any]]:
-    yield from ((f"vnc_l3#{number}", page) for number, page in enumerate(_stack()))
+    yield from ((f"vnc_l3#{number}", page) for number, page in enumerate(vnc().planes))
     for folder in ("train/tem", "train/sem", "eval/tem", "eval/sem"):
         for path in sorted((DATA / folder).glob("*.png")):
             yield path.name, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
@@ -216,13 +157,17 @@ if __name__ == "__main__":
     parser.add_argument("out", nargs="?", type=Path, help="for prepare")
     parser.add_argument("--lines", type=int, default=1000)
     parser.add_argument("--models", type=Path)
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--limit", type=int, help="for restore: so many sections of each stack")
+    parser.add_argument("--rows", type=Path, help="for restore: keep the scores here, and do not measure them again")
     given = parser.parse_args()
     if given.what == "prepare":
         prepare(given.out)
     elif given.what == "geometry":
         geometry(given.lines)
     else:
-        jobs = {"restore": lambda: restore(given.models, given.limit), "real": lambda: real(given.models)}
-        jobs |= {"detect": detect, "time": lambda: clock(given.models)}
+        jobs = {
+            "restore": lambda: write_tables(given.models, given.limit, given.rows),
+            "real": lambda: real(given.models),
+        }
+        jobs |= {"detect": detect, "real": lambda: real(given.models), "time": lambda: clock(given.models)}
         jobs[given.what]()

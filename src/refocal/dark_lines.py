@@ -287,8 +287,10 @@ def _followed(smooth: Pixels, mask: Mask, start: Reals, end: Reals, level: float
     )  # fmt: skip
     first, last = _edges(profile < level, radius)
     there = first <= last
+    filled = float(there.mean())
     if there.sum() < 8:
         return None
+    there = _clear(profile, first, last, there)
     middle = (first + last) / 2.0 - radius
     bent = _hats(t, length)[there]
     weight, *_ = np.linalg.lstsq(
@@ -308,7 +310,7 @@ def _followed(smooth: Pixels, mask: Mask, start: Reals, end: Reals, level: float
     width = (last - first + 1)[there] / 2
     usual = float(np.median(width))
     ragged = max(float(np.median(np.abs(a[4:] - a[:-4]))) for a in (width, middle[there])) / usual
-    return _Band(knots, widest, float(there.mean()), flanked, step, ragged, widest / usual)
+    return _Band(knots, widest, filled, flanked, step, ragged, widest / usual)
 
 
 def _hats(t: Reals, length: float) -> Reals:
@@ -332,6 +334,14 @@ def _edges(low: Mask, radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
         first[i] = before[-1] + 1 if len(before) else 0
         last[i] = after[0] - 1 if len(after) else len(row) - 1
     return first, last
+
+
+def _clear(profile: Pixels, first: NDArray[np.int64], last: NDArray[np.int64], there: Mask) -> Mask:
+    """Keep profiles of which both edges lie in the image, if there are enough; the others would bend the ends."""
+    seen = np.pad(np.isfinite(profile), ((0, 0), (1, 1)))
+    rows = np.arange(len(profile))
+    clear: Mask = there & seen[rows, first] & seen[rows, last + 2]
+    return clear if clear.sum() >= max(8, 0.5 * there.sum()) else there
 
 
 def _beside(profile: Pixels, first: NDArray[np.int64], last: NDArray[np.int64], level: float) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from refocal.blocks import plan
+from refocal.blocks import Box, plan
 from refocal.lines import Mask
 from refocal.restorers._whole import fades
 from refocal.values import Pixels, Reach
@@ -15,22 +15,40 @@ CORE_PX = 768
 def through(net: Any, reach: Reach, planes: Pixels, wanted: Mask, outputs: int, core_px: int = CORE_PX) -> Pixels:
     """Return (output, y, x) of a net for (plane, y, x) pixels; zeros in tiles without a wanted pixel.
 
-    `net` is a `_whole.Graph`. Tiles with cores of `core_px` squared pixels are read with the net's halo, mirrored up to
-    its multiple at the far sides.
+    `net` is a `_whole.Graph`. Tiles with cores of at most `core_px` squared pixels, no larger than what is wanted in
+    them, are read with the net's halo, mirrored up to its multiple at the far sides. A section that is no larger than
+    such a tile with its halo is one tile.
     """
     shape = planes.shape[1:]
     size = -(-core_px // reach.multiple) * reach.multiple
     halo = -(-reach.halo // reach.multiple) * reach.multiple
+    if shape[0] * shape[1] <= (size + 2 * halo) ** 2:
+        size = -(-max(shape) // reach.multiple) * reach.multiple
     answer = np.zeros((outputs, *shape), np.float32)
     for block in plan(shape, (size, size), (halo, halo)):
-        if not wanted[block.write.slices].any():
+        write = _around(wanted, block.write, reach.multiple)
+        if write is None:
             continue
-        tile = planes[(slice(None), *block.read.slices)]
+        read = write.grow((halo, halo), shape)
+        tile = planes[(slice(None), *read.slices)]
         pad = [(0, -n % reach.multiple) for n in tile.shape[1:]]
         tile = np.pad(tile, [(0, 0), *pad], mode="reflect" if min(tile.shape[1:]) > max(p for _, p in pad) else "edge")
         got = net.whole(np.ascontiguousarray(tile[None], np.float32))[0]
-        answer[(slice(None), *block.write.slices)] = got[(slice(None), *block.write.inside(block.read))]
+        answer[(slice(None), *write.slices)] = got[(slice(None), *write.inside(read))]
     return answer
+
+
+def _around(wanted: Mask, box: Box, multiple: int) -> Box | None:
+    """Return the part of a box, from and to whole multiples, that holds what is wanted in it; None if nothing is."""
+    places = np.nonzero(wanted[box.slices])
+    if not places[0].size:
+        return None
+    start = tuple(first + int(p.min()) // multiple * multiple for first, p in zip(box.start, places, strict=True))
+    stop = tuple(
+        min(last, first - (-(int(p.max()) + 1) // multiple) * multiple)
+        for first, last, p in zip(box.start, box.stop, places, strict=True)
+    )
+    return Box(start, stop)
 
 
 def windowed(net: Any, reach: Reach, planes: Pixels) -> Pixels:

@@ -40,8 +40,8 @@ class Fold:
     runtime
         The restorer that runs them: `openvino_model`, `onnx_model` or `torch_model`.
     method
-        `full`; the baselines `substitution` (the neighbour), `interpolation`, `inpainting` (of the band) and
-        `unfolded_inpainting`; the ablations `stitch` (no fusion) and `not_unfolded`.
+        `full`; the baselines `substitution` and `interpolation` (all within `around_px` from the neighbours),
+        `inpainting` (of the band) and `unfolded_inpainting`; the ablations `stitch` (no fusion) and `not_unfolded`.
     around_px
         How far from a fold pixels may be touched.
     darkness
@@ -109,7 +109,7 @@ class Fold:
             return np.where(cover, self._filled(image, cover, near), image), np.where(cover, INVENTED, origin)
         first, second = self._neighbours(frames, planes, cover)
         if self.method == "substitution":
-            return np.where(cover, _matched(first, image, near & ~cover), image), np.where(cover, INVENTED, origin)
+            return np.where(near, first, image), np.where(near, INVENTED, origin)
         black = np.where(cover, np.float32(0), image)
         between = self._between(first, second, near)
         if self.method == "interpolation":
