@@ -9,6 +9,7 @@ import re
 import runpy
 import shlex
 import sys
+import tomllib
 from itertools import chain
 from pathlib import Path
 
@@ -176,6 +177,16 @@ def test_marked_python_blocks_run(body, tmp_path, monkeypatch, rng):
     monkeypatch.setattr("refocal.api.learned", lambda *_, **__: families.make("restorers", "unsharp"))
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(body, "block", "exec"), {"__name__": "block"})
+
+
+def test_extras_are_those_of_the_package():
+    extras = tomllib.loads(text_of("pyproject.toml"))["project"]["optional-dependencies"]
+    assert sorted(first_column(section("README.md", "Install"))) == sorted(extras)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named_ones = ",".join(re.findall(r"refocal\[([\w,]+)\]", text)).split(",")
+        assert set(filter(None, named_ones)) <= extras.keys(), page
+        assert set(re.findall(r"'\.\[\w+\]'", text)) <= {"'.[dev]'"}, page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,20 @@ def test_doctor_finds_this_installation_whole(inside: Program) -> None:
     rows = {row["what"]: row for row in map(json.loads, inside("doctor", "--json").out.splitlines())}
     assert rows["model gran-em"]["found"] == "whole"
     assert all(row["ok"] for row in rows.values())
+    extras = set(metadata.metadata("refocal").get_all("Provides-Extra") or ()) - {"dev"}
+    assert {what.removeprefix("extra ") for what in rows if what.startswith("extra ")} == extras
+    assert rows["numpy"]["found"] == metadata.version("numpy")
+    assert metadata.version("torch") in rows["extra train"]["found"]
+
+
+def test_doctor_tells_what_is_missing_or_too_old(inside: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = ["numpy>=99.1", "none-such>=1; extra == 'train'", "zarr[all]>=3; extra == 'train'"]
+    monkeypatch.setattr(metadata, "requires", lambda _: needs)
+    rows = {row["what"]: row for row in map(json.loads, inside("doctor", "--json", code=1).out.splitlines())}
+    assert not rows["numpy"]["ok"]
+    assert rows["extra train"] == {
+        "what": "extra train", "found": "lacks none-such: pip install 'refocal[train]'", "ok": True,
+    }  # fmt: skip
 
 
 def test_a_report_is_made_again_from_the_log_with_the_truth(inside: Program, sharp: Path, tmp_path: Path) -> None:

@@ -67,10 +67,8 @@ def handoff(
         typer.echo(f"not handed on: {problem}", err=True)
     if again := [found.name for found in handed.stitched if to_retake(found, retake_share)]:
         names = ", ".join(again[:8]) + (" ..." if again[8:] else "")
-        typer.echo(
-            f"to be imaged again, and handed to stitching as recorded: {names}; hand on again when there are better tiles",
-            err=True,
-        )
+        what = "to be imaged again, and handed to stitching as recorded"
+        typer.echo(f"{what}: {names}; hand on again when there are better tiles", err=True)
     typer.echo("\n".join(f"wrote {name}" for name in gathered(handed.written)), err=True)
     raise typer.Exit(1 if handed.problems else 0)
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -17,6 +18,9 @@ from refocal.cli._show import print_rows
 from refocal.errors import BadModelError, MissingExtraError, RefocalError, UnknownPartError, nearest
 
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
+
+_EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
+_TOOLS = "dev"
 
 
 @app.command("list")
@@ -74,10 +78,13 @@ def _checks() -> Iterator[dict[str, Any]]:
     yield _row("refocal", refocal.__version__)
     yield _row("python", platform.python_version(), sys.version_info >= (3, 11))
     yield _row("machine", f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}")
-    for package in ("numpy", "opencv-python-headless", "tifffile", "imagecodecs", "openvino"):
-        yield _row(package, *_version(package, needed=True))
-    for package in ("onnxruntime", "torch", "lightning-fabric"):
-        yield _row(package, *_version(package, needed=False))
+    packages = _packages()
+    for name, found in packages.pop("", {}).items():
+        yield _row(name, found or "missing or too old: install refocal again", found is not None)
+    for extra, found in packages.items():
+        lacks = ", ".join(name for name, version in found.items() if version is None)
+        have = ", ".join(f"{name} {version}" for name, version in found.items())
+        yield _row(f"extra {extra}", f"lacks {lacks}: pip install 'refocal[{extra}]'" if lacks else have)
     yield _row("runtime", *_runtime())
     for model in header.shipped():
         try:
@@ -103,11 +110,29 @@ def _runtime() -> tuple[str, bool]:
     return f"openvino, {'bfloat16' if 'BF16' in able else 'float32'}", True
 
 
-def _version(package: str, needed: bool) -> tuple[str, bool]:
+def _packages() -> dict[str, dict[str, str | None]]:
+    """Return the versions of what each extra needs, "" for what is always needed; None where missing or too old.
+
+    The package's metadata say so, in lines like `zarr>=3.1; extra == 'volumes'`.
+    """
+    found: dict[str, dict[str, str | None]] = {}
+    for requirement in importlib.metadata.requires("refocal") or ():
+        what, _, marker = requirement.partition(";")
+        extra = _EXTRA.search(marker)
+        package, _, least = what.strip().partition(">=")
+        name = package.partition("[")[0]
+        if name != "refocal" and not (extra and extra[1] == _TOOLS):
+            found.setdefault(extra[1] if extra else "", {})[name] = _version(name, least)
+    return found
+
+
+def _version(package: str, least: str) -> str | None:
     try:
-        return importlib.metadata.version(package), True
+        found = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return ("missing: pip install refocal again" if needed else "not installed (optional)"), not needed
+        return None
+    parts = [[int(n) for n in re.findall(r"\d+", version)[:3]] for version in (found, least)]
+    return found if parts[0] >= parts[1] else None
 
 
 def _row(what: str, found: str, ok: bool = True) -> dict[str, Any]:
