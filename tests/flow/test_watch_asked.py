@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from refocal import watch as start_watch
 from refocal.errors import UsageError
+from refocal.live.scanning import Scanner
+from refocal.live.source import LiveSource
 from refocal.log import latest, read_log
 
 from .conftest import HOPELESS, PROGRAM, SHARP, SOFT, Program, save, texture
@@ -78,6 +82,47 @@ def test_scripts_can_ask_about_one_tile(tmp_path: Path) -> None:
             running.is_good("notes.txt")
         until(lambda: len(heard) >= 3)
     assert [e for e in events(out, "alert") if "ZeroDivisionError" in e["message"]]
+
+
+def test_the_answer_about_a_stack_is_that_about_its_worst_page(start: Start, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    running = start()
+    save(raw / "mixed.tif", [texture(s, i, (128, 128)) for i, s in enumerate((SHARP, HOPELESS, SHARP))])
+    bad = running.is_good("mixed.tif", timeout=SECONDS)
+    assert not bad
+    assert (bad.name, bad.decision) == ("mixed.tif#1", "retake")
+    save(raw / "fine.tif", [texture(SHARP, i) for i in range(3)])
+    assert running.is_good("fine.tif", timeout=SECONDS)
+    running.stop()
+    again = start()
+    assert again.is_good("fine.tif", timeout=SECONDS).name == "fine.tif#0", "from the log"
+    assert len(events(tmp_path / "out")) == 6
+
+
+def test_a_question_is_answered_while_there_is_much_to_catch_up_with(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for i in range(24):
+        save(raw / f"{i:02d}.tif", [texture(SHARP, i)])
+    asked, state_of, offer = threading.Event(), Scanner._state, LiveSource.offer
+
+    def slow(self: Scanner, key: str) -> Any:  # a share that takes its time
+        assert asked.wait(SECONDS)
+        time.sleep(0.03)
+        return state_of(self, key)
+
+    def offered(self: LiveSource, name: str) -> None:
+        offer(self, name)
+        asked.set()
+
+    monkeypatch.setattr(Scanner, "_state", slow)
+    monkeypatch.setattr(LiveSource, "offer", offered)
+    running = start()
+    assert running.is_good("20.tif", timeout=SECONDS)
+    assert events(out)[0]["key"] == "20.tif", "it did not wait its turn"
+    until(lambda: len(decisions(out)) == 24)
+    assert len(events(out)) == 24
 
 
 def test_wrong_requests_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The scanner: every file once, a cost that does not grow with what is there, and clocks that are not believed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def look(scanner: Scanner, ledger: Ledger, clock: Clock, polls: int = 20, step: 
     """Poll, decide what is found, and return the names."""
     names = []
     for _ in range(polls):
-        for found in scanner.poll():
+        for found in filter(None, scanner.poll()):
             names.append(found.name)
             decide(ledger, found.name, found.state)
         clock.now += step
@@ -143,7 +144,7 @@ def test_closed_folders_end_their_sections_when_all_tiles_are_decided(tmp_path):
     layout.closed = {"a"}
     held = []
     for _ in range(40):
-        held += scanner.poll()
+        held += filter(None, scanner.poll())
         clock.now += 0.5
     assert {found.name for found in held} == {"a/1.bmp", "b/1.bmp"}
     assert ended == []
@@ -154,6 +155,52 @@ def test_closed_folders_end_their_sections_when_all_tiles_are_decided(tmp_path):
     assert not ledger.decisions("a"), "what is never looked at again is forgotten"
     image(tmp_path / "a" / "2.bmp")
     assert look(scanner, ledger, clock, 60) == []
+
+
+@pytest.mark.parametrize("deep", ["x", "x/y"])
+def test_a_folder_that_is_deleted_does_not_keep_a_closed_one_open(tmp_path, deep):
+    clock, ledger, layout, ended = Clock(), Ledger(), Closing(), []
+    scanner = Scanner(tmp_path, layout, ledger, clock=clock, closed=lambda folder, sections: ended.append(folder))
+    image(tmp_path / "a" / "1.bmp")
+    image(tmp_path / "b" / "1.bmp")
+    look(scanner, ledger, clock)
+    image(tmp_path / "b" / deep / "2.bmp")
+    look(scanner, ledger, clock, 3, step=0.01)  # too short for a listing to be trusted
+    shutil.rmtree(tmp_path / "b" / "x")
+    layout.closed = {"b"}
+    look(scanner, ledger, clock, 100)
+    assert ended[-1] == "b"
+    before = scanner.touched
+    look(scanner, ledger, clock, 100, step=0.01)
+    image(tmp_path / "b" / deep / "3.bmp")
+    assert look(scanner, ledger, clock, 20) == [], "what is closed is not looked at again"
+    assert scanner.touched - before < 6 * 120
+
+
+def test_a_long_look_lets_its_caller_do_other_things(tmp_path):
+    for i in range(50):
+        image(tmp_path / f"{i:02d}.bmp", i)
+    clock, ledger = Clock(), Ledger()
+    scanner = Scanner(tmp_path, Folder(), ledger, settle=3.0, clock=clock)
+
+    def slow(name: str) -> None:  # as a remote share answers
+        clock.now += 0.05
+        return Folder().place(name)
+
+    scanner._layout = type("Slow", (), {
+        "place": staticmethod(slow), "known": lambda self, root, folder: Known(), "descends": lambda self, name: True
+    })()  # fmt: skip
+    pauses, names, taken = 0, [], []
+    for found in scanner.poll():
+        pauses += found is None
+        names += [found.name] if found else []
+        if found is None and not taken and (asked := scanner.take("07.bmp")):
+            taken.append(asked.name)
+            decide(ledger, asked.name, asked.state)
+    assert pauses >= 10
+    assert taken == ["07.bmp"]
+    names += look(scanner, ledger, clock)
+    assert sorted(names) == [f"{i:02d}.bmp" for i in range(50) if i != 7], "none comes twice"
 
 
 def test_a_file_that_grows_waits_and_one_that_a_done_file_vouches_for_does_not(tmp_path):

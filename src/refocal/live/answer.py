@@ -1,11 +1,13 @@
 """The answer to one question: is this tile good? Asked by a script, while the microscope is waiting."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from refocal.log import Event
 from refocal.values import Grade
 
-_BAD = frozenset({"retake", "unreadable", "failed"})
+_BAD = ("unreadable", "failed", "retake")
+_WORST_FIRST = (*_BAD, "queued", "restored", "kept", "no_content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +33,8 @@ class Answer:
             *(event.get(name) for name in measured),
         )
         return cls(event["key"], event["decision"], grade, event.get("error"))
+
+    @classmethod
+    def of_all(cls, events: Iterable[Event]) -> "Answer":
+        """Read the answer about a stack from the tile events of its pages: that of the first of the worst pages."""
+        return cls.of(min(events, key=lambda event: _WORST_FIRST.index(event["decision"])))

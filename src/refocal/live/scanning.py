@@ -17,10 +17,11 @@ import heapq
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from refocal.finding import natural
+from refocal.live.folder import Folder, Pending
 from refocal.live.ledger import Ledger, version
 from refocal.live.proof import says_whole
 from refocal.values import Known, Layout, Place
@@ -30,6 +31,7 @@ _GRAIN = 2.0  # seconds; FAT stores times of this resolution
 _SLOWEST, _SLOWEST_CHECK, _FASTEST_CHECK = 300.0, 600.0, 5.0
 _BUDGET, _SECONDS = 2000, 0.1  # entries of quiet folders that are touched in one poll, and time for it
 _OLD, _REFUSED = 3600.0, 10.0
+_BREATH = 0.1
 _POLLS = 3
 _PATIENCE = 10  # times as long as `settle`, where the layout usually says what is complete
 _DONE_FILES = (".done", ".ok", ".complete", "^keep")
@@ -51,40 +53,6 @@ class Found:
     """When it was first seen as it is, on the monotonic clock."""
     stage_nm: tuple[float, float] | None = None
     pixel_nm: float | None = None
-
-
-@dataclass(slots=True)
-class _Pending:
-    place: Place
-    state: tuple[int, int]
-    since: float
-    polls: int = 1
-
-
-@dataclass(slots=True)
-class _Folder:
-    name: str
-    changed: float
-    """When it was last seen to change."""
-    mtime_ns: int = -1
-    listed: float = -1.0
-    check: float = 0.0
-    """When all its files are looked at again."""
-    wait: float = 0.0
-    """Not listed before: long listings are rare listings."""
-    newest: str = ""
-    latest: str = ""
-    """Last file in natural order."""
-    children: set[str] = field(default_factory=set)
-    finished: set[str] = field(default_factory=set)
-    pending: dict[str, _Pending] = field(default_factory=dict)
-    markers: set[str] = field(default_factory=set)
-    sections: set[str] = field(default_factory=set)
-    known: Known = Known()  # noqa: RUF009 - frozen
-    closing: bool = False
-    asleep: bool = False
-    missing: bool = False
-    refused: bool = False
 
 
 class Scanner:
@@ -130,19 +98,23 @@ class Scanner:
         """Whether no folder waits to be listed for the first time."""
         self._layout, self._ledger, self._settle = layout, ledger, settle
         self._notice, self._closed, self._over, self._clock = notice, closed, over, clock
-        self._folders: dict[str, _Folder] = {}
+        self._folders: dict[str, Folder] = {}
         self._lately: dict[str, None] = {}
         self._quiet: list[tuple[float, str]] = []
         self._streams: dict[tuple[object, ...], str] = {}
         self._had_entries = False
+        self._breath = self._away = 0.0
 
-    def poll(self) -> Iterator[Found]:
-        """Look once, and yield the tiles that are complete and new, or new versions, as they are found."""
-        now = self._clock()
+    def poll(self) -> Iterator[Found | None]:
+        """Look once, and yield the tiles that are complete and new, or new versions, as they are found.
+
+        In a long look also None, every tenth of a second, for a caller who has other things to do.
+        """
+        now = self._breath = self._clock()
         if not self._reached():
             return
         if "" not in self._folders:
-            self._folders[""] = _Folder("", now)
+            self._folders[""] = Folder("", now)
         hot, visited = self._hot(), set[str]()
         while hot:
             for name in hot:
@@ -208,7 +180,15 @@ class Scanner:
                 names[name] = None
         return sorted(names, key=lambda name: name.count("/") + bool(name))
 
-    def _visit(self, folder: _Folder, now: float) -> Iterator[Found]:
+    def _breathe(self) -> Iterator[None]:
+        """Let the caller do other things if it is time; what those take is not counted as time spent on listing."""
+        before = self._clock()
+        if before - self._breath >= _BREATH:
+            yield None
+            self._breath = self._clock()
+            self._away += self._breath - before
+
+    def _visit(self, folder: Folder, now: float) -> Iterator[Found | None]:
         try:
             self.touched += 1
             mtime_ns = os.stat(self.root / folder.name).st_mtime_ns
@@ -222,7 +202,7 @@ class Scanner:
                 folder.mtime_ns = mtime_ns
                 self._note_newest(folder.name, mtime_ns)
             if now >= folder.wait and (folder.listed < folder.changed + _GRAIN or now >= folder.check):
-                self._list(folder, now, check=now >= folder.check)
+                yield from self._list(folder, now, check=now >= folder.check)
             self._access(folder, None)
         except OSError as error:
             folder.missing = isinstance(error, FileNotFoundError)
@@ -246,12 +226,13 @@ class Scanner:
                 parent.newest = name
             name = above
 
-    def _list(self, folder: _Folder, now: float, *, check: bool) -> None:
+    def _list(self, folder: Folder, now: float, *, check: bool) -> Iterator[None]:
         decided = self._ledger.decisions(folder.name)
         prefix = f"{folder.name}/" if folder.name else ""
-        start, seen, below = self._clock(), set[str](), list[str]()
+        start, seen, below = self._clock() - self._away, set[str](), list[str]()
         with os.scandir(self.root / folder.name) as entries:
             for entry in entries:
+                yield from self._breathe()
                 self.touched += 1
                 name = entry.name
                 seen.add(name)
@@ -269,9 +250,9 @@ class Scanner:
         folder.listed = now
         if check:
             folder.check = now + min(max(_FASTEST_CHECK, (now - folder.changed) / 4), _SLOWEST_CHECK)
-        folder.wait = now + 10 * (self._clock() - start)
+        folder.wait = now + 10 * (self._clock() - self._away - start)
 
-    def _enter(self, folder: _Folder, names: list[str], now: float) -> None:
+    def _enter(self, folder: Folder, names: list[str], now: float) -> None:
         """Take note of folders; of many that were there before the first look, only the last one is urgent."""
         names = [name for name in names if name.rpartition("/")[2] not in folder.finished]
         for name in names:
@@ -281,26 +262,26 @@ class Scanner:
         first = folder.listed < 0
         for i, name in enumerate(sorted(names, key=natural, reverse=True)):
             folder.children.add(name)
-            self._folders[name] = _Folder(name, now, closing=folder.closing)
+            self._folders[name] = Folder(name, now, closing=folder.closing)
             if not first or i == 0:
                 self._lately[name] = None
             else:
                 self._folders[name].changed = now - _OLD
                 self._sleep(self._folders[name], now + i * 1e-6)
 
-    def _sleep(self, folder: _Folder, due: float) -> None:
+    def _sleep(self, folder: Folder, due: float) -> None:
         if not folder.asleep:
             folder.asleep = True
             heapq.heappush(self._quiet, (due, folder.name))
 
-    def _meet(self, folder: _Folder, name: str, place: Place, now: float) -> None:
+    def _meet(self, folder: Folder, name: str, place: Place, now: float) -> None:
         """Take note of a file that is not decided, or not in its present version."""
         key = f"{folder.name}/{name}" if folder.name else name
         folder.sections.add(place.section)
         state = self._state(key)
         if state is None or self._ledger.version(key) == version(*state):
             return
-        folder.pending[name] = _Pending(place, state, now)
+        folder.pending[name] = Pending(place, state, now)
         if place.taken:
             stream = (place.region, place.grid, place.beam)
             self._streams[stream] = max(self._streams.get(stream, ""), place.taken)
@@ -316,15 +297,18 @@ class Scanner:
             return None
         return found.st_size, found.st_mtime_ns
 
-    def _complete(self, folder: _Folder, now: float) -> Iterator[Found]:
+    def _complete(self, folder: Folder, now: float) -> Iterator[Found | None]:
         """Look at the pending files again, and take those that are complete in hand."""
         for name, pending in list(folder.pending.items()):
+            yield from self._breathe()
+            if folder.pending.get(name) is not pending:  # taken, or reconsidered, since the last yield
+                continue
             key = f"{folder.name}/{name}" if folder.name else name
             state = self._state(key)
             if state is None or state != pending.state:
                 del folder.pending[name]
                 if state is not None:
-                    folder.pending[name] = _Pending(pending.place, state, now)
+                    folder.pending[name] = Pending(pending.place, state, now)
                 continue
             pending.polls += now > pending.since
             if self._is_complete(folder, name, pending, now):
@@ -333,7 +317,7 @@ class Scanner:
                 stage = folder.known.stage_nm.get(name)
                 yield Found(key, state, pending.place, pending.since, stage, folder.known.pixel_nm)
 
-    def _is_complete(self, folder: _Folder, name: str, pending: _Pending, now: float) -> bool:
+    def _is_complete(self, folder: Folder, name: str, pending: Pending, now: float) -> bool:
         if name in folder.known.complete or name in folder.markers:
             return True
         age, settled = now - pending.since, pending.polls >= _POLLS
@@ -348,14 +332,14 @@ class Scanner:
             return True
         return settled and age >= self._settle
 
-    def _settle_down(self, folder: _Folder, now: float) -> None:
+    def _settle_down(self, folder: Folder, now: float) -> None:
         """Close a folder, or decide when it is looked at next."""
         if folder.closing:
             for child in folder.children:
                 if child in self._folders and not self._folders[child].closing:
                     self._folders[child].closing = True
                     self._lately[child] = None
-            if self._try_to_finish(folder):
+            if self._try_to_finish(folder, now):
                 return
         quiet = now - folder.changed
         awake = folder.pending or folder.closing or quiet < _LATELY or folder.listed < folder.changed + _GRAIN
@@ -367,9 +351,10 @@ class Scanner:
         if folder.name:
             self._sleep(folder, now + (_REFUSED if folder.refused else min(quiet / 60, _SLOWEST)))
 
-    def _try_to_finish(self, folder: _Folder) -> bool:
+    def _try_to_finish(self, folder: Folder, now: float) -> bool:
+        deleted = folder.missing and now >= folder.changed + _LATELY
         listed = folder.listed >= folder.changed + _GRAIN
-        if not listed or folder.pending or folder.children or self._ledger.in_hand(folder.name):
+        if not (listed or deleted) or folder.pending or folder.children or self._ledger.in_hand(folder.name):
             return False
         if folder.name:
             del self._folders[folder.name]
@@ -382,7 +367,7 @@ class Scanner:
         self._ledger.forget(folder.name)
         return bool(folder.name)
 
-    def _access(self, folder: _Folder, error: OSError | None) -> None:
+    def _access(self, folder: Folder, error: OSError | None) -> None:
         refused = error is not None
         if refused != folder.refused:
             folder.refused = refused

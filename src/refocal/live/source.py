@@ -91,7 +91,9 @@ class LiveSource:
             for found in self._scanner.poll():
                 if self._stop.is_set():
                     return
-                yield from self._blocks(found)
+                if found:
+                    yield from self._blocks(found)
+                yield from self._offered()
                 yield from self._due()
             yield from self._due()
             self._sleep(start + self._poll)

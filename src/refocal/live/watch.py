@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from refocal import families, layouts
 from refocal.engine import Check
-from refocal.errors import UsageError
+from refocal.errors import TileError, UsageError
 from refocal.job import LOG, Job, Prepared, prepare
 from refocal.live import loops
 from refocal.live.answer import Answer
@@ -30,6 +30,7 @@ from refocal.live.journal import Ballast, Journal
 from refocal.live.ledger import Ledger, is_live, version
 from refocal.live.only_one import OnlyOne
 from refocal.live.overrides import Overrides, last_event
+from refocal.live.proof import count_pages
 from refocal.live.scanning import Scanner
 from refocal.live.settings import Settings
 from refocal.live.sink import Room
@@ -229,6 +230,8 @@ class Watch:
     def is_good(self, path: Path | str, timeout: float = 10.0) -> Answer:
         """Return what is decided about a tile, waiting for the decision; the file must be complete.
 
+        The answer about a stack is that about its worst page, and comes when all of them are decided.
+
         Parameters
         ----------
         path
@@ -252,24 +255,38 @@ class Watch:
         if self._scanner.place(key) is None:
             raise UsageError(f"{path} is not the name of a tile of this acquisition ({type(self._layout).__name__})")
         deadline = time.monotonic() + timeout
+        keys = self._pages(key)
         self._source.offer(key)
-        before = last_event(self.out / LOG, key)  # searched once: what comes now is in the ledger
+        known = self._logged(keys)  # searched once: what comes now is in the ledger
         while (left := deadline - time.monotonic()) > 0 and not self._stop.is_set():
-            if event := self._decided(key, before):
-                return Answer.of(event)
+            known |= {page: event for page in keys if (event := self._ledger.recent.get(page))}
+            if events := self._decided(key, known, len(keys)):
+                return Answer.of_all(events)
             with self._ledger.changed:
                 self._ledger.changed.wait(min(left, 0.2))
         raise TimeoutError(self._why_not(key, timeout))
 
-    def _decided(self, key: str, before: Event | None) -> Event | None:
-        """Return the event about a file as it is now."""
+    def _pages(self, key: str) -> list[str]:
+        try:
+            pages = count_pages(self.root / key)
+        except (TileError, OSError):
+            pages = 1  # reading it will tell
+        return [f"{key}#{page}" for page in range(pages)] if pages > 1 else [key]
+
+    def _logged(self, keys: list[str]) -> dict[str, Event]:
+        """Return what the log says; beyond the first page only of those that are known to be there."""
+        decided = self._ledger.decisions(keys[0].rpartition("/")[0])
+        there = [keys[0], *(key for key in keys[1:] if key.rpartition("/")[2] in decided)]
+        return {key: event for key in there if (event := last_event(self.out / LOG, key))}
+
+    def _decided(self, key: str, known: Mapping[str, Event], pages: int) -> list[Event]:
+        """Return the events about all pages of a file as it is now; none if one is missing."""
         with suppress(OSError):
             found = os.stat(self.root / key)
             state = version(found.st_size, found.st_mtime_ns)
-            event = self._ledger.recent.get(key) or before
-            if event and is_live(event) and version(event["size"], event["mtime_ns"]) == state:
-                return event
-        return None
+            now = [e for e in known.values() if is_live(e) and version(e["size"], e["mtime_ns"]) == state]
+            return now if len(now) == pages else []
+        return []
 
     def _why_not(self, key: str, timeout: float) -> str:
         if self._stop.is_set():
