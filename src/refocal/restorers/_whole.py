@@ -104,6 +104,16 @@ def restore(batch: Sequence[Frames], graph: Graph, reach: Reach, tiling: Tiling)
     return [Restored(_image(f, graph, reach, tiling), contrast=f.contrast) for f in batch]
 
 
+def together(batch: Sequence[Frames], reach: Reach, tiling: Tiling) -> NDArray[np.uint8] | None:
+    """Return 8-bit images of one size that go through as a whole, padded, (n, y, x); None for any others."""
+    first = batch[0].image
+    alike = all(f.piece is None and f.image.dtype == np.uint8 and f.image.shape == first.shape for f in batch)
+    if not alike or reach.window is not None:
+        return None
+    padded = np.stack([_padded(f.image, reach) for f in batch])
+    return padded if padded[0].size <= tiling.whole_px else None
+
+
 def gather(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> NDArray[np.float64]:
     """Return what the core of a piece adds to the context of its field; the sum over all pieces is the context.
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from refocal import header, weights
 from refocal.restorers import _whole
+from refocal.restorers._cuda import BATCH_PX, Pipeline
 from refocal.values import Frames, Pixels, Reach, Restored
 
 __all__ = ["TorchModel"]
@@ -30,6 +31,9 @@ class TorchModel:
         Arithmetic: `f32`, `bf16`, or `auto`: bf16 on a GPU, float32 on a CPU.
     whole_px, tile_px
         Images above `whole_px` pixels are cut into tiles with cores of `tile_px` squared pixels.
+    batch_px, compiled
+        On a GPU 8-bit images of one size go through together, up to `batch_px` pixels at once; `compiled` by
+        torch.compile first.
 
     Raises
     ------
@@ -44,24 +48,33 @@ class TorchModel:
         precision: Precision = "auto",
         whole_px: int = _whole.WHOLE_PX,
         tile_px: int = _whole.TILE_PX,
+        batch_px: int = BATCH_PX,
+        compiled: bool = False,
     ) -> None:
         if precision not in ("auto", "f32", "bf16"):
             raise ValueError(f"precision must be auto, f32 or bf16, got {precision!r}")
         self._tiling = _whole.Tiling(whole_px, tile_px)
         place = _device(device)
         half = precision == "bf16" or (precision == "auto" and place.type == "cuda")
-        if isinstance(model, nn.Module):
-            self.reach: Reach = cast("Reach", model.reach)
-            self.graph = _Graph(model, 1, place, half)
-            return
-        path = header.find(model)
-        self.header = header.read(path)
-        self.reach = self.header.reach.value
-        self.graph = _Graph(weights.load(path), self.header.channels, place, half)
+        net, channels = model, 1
+        if not isinstance(net, nn.Module):
+            path = header.find(model)  # type: ignore[arg-type]
+            self.header = header.read(path)
+            net, channels = weights.load(path), self.header.channels
+        self.reach: Reach = cast("Reach", net.reach)
+        self.graph = _Graph(net, channels, place, half)
+        self._pipeline: Pipeline | None = None
+        if place.type == "cuda" and channels == 1:
+            self._pipeline = Pipeline(net, place, half, batch_px, compiled=compiled)
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
-        return _whole.restore(batch, self.graph, self.reach, self._tiling)
+        counts = _whole.together(batch, self.reach, self._tiling) if self._pipeline and batch else None
+        if self._pipeline is None or counts is None:
+            return _whole.restore(batch, self.graph, self.reach, self._tiling)
+        restored = self._pipeline(counts, [f.contrast for f in batch])
+        height, width = batch[0].image.shape
+        return [Restored(r[:height, :width].copy(), contrast=f.contrast) for r, f in zip(restored, batch, strict=True)]
 
     def gather(self, frames: Frames, /) -> NDArray[np.float64]:
         """Return what the core of a piece adds to the context of its field."""
