@@ -1,5 +1,6 @@
 """refocal for people with one image."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ def watch(
     restorer: str | Restorer | None = None,
     backend: str = "auto",
     contrast: tuple[float, float] | None = None,
-    carry: "Carry" = "symlink",
+    carry: "Carry | None" = None,
     check: "Check | bool" = True,
     settings: "Settings | None" = None,
     on_tile: "Callable[[Event], None] | None" = None,
@@ -108,15 +109,14 @@ def watch(
     out
         Receives the same relative names, `log.jsonl` and `retake.csv`. A watch that was stopped goes on from there.
     model, gate, restorer, backend, contrast, carry
-        What is done with each tile, as for `refocal watch`.
+        As for `refocal watch`; a warning says if links cannot be made.
     check
         Whether restored tiles are checked (`refocal.checking`), or what is called instead with (frames, restored,
         grade) of each and returns what it measured, or one line of text that says why the tile is no good.
     settings
         `refocal.live.Settings`: layout, poll, settle, order, restores ...
     on_tile, on_alert
-        Called with each tile event and each alert after it was logged, in a thread of the watch; an error there is
-        logged and stops nothing.
+        Called with each such event after it was logged, in a thread of the watch; an error there stops nothing.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def watch(
     """
     from refocal.blame import Blame
     from refocal.job import Job, Part
-    from refocal.live import Settings, Watch
+    from refocal.live import Settings, Watch, lightest
 
     calls = {"tile": on_tile, "alert": on_alert}
 
@@ -134,7 +134,8 @@ def watch(
             call(event)
 
     job = Job(
-        model=model, backend=backend, gate=Part.parse(gate), contrast=contrast, carry=carry, check=check is True,
+        model=model, backend=backend, gate=Part.parse(gate), contrast=contrast, check=check is True,
+        carry=carry or lightest(Path(folder), Path(out), lambda line: warnings.warn(line, stacklevel=3)),
         restorer=Part.parse(restorer) if isinstance(restorer, str) else None,
     )  # fmt: skip
     return Watch(

@@ -22,6 +22,7 @@ from refocal.blocks import Block, Box
 from refocal.errors import TileError, UnsupportedError, UsageError, WriteError
 from refocal.finding import find_images
 from refocal.formats import create_image, open_image
+from refocal.linking import link, refusal
 from refocal.log import Event, split_key
 from refocal.stacks import Pages
 from refocal.values import Contrast, Counts, Frames, Grade, ImageInfo, Restored
@@ -295,7 +296,7 @@ class TileSink:
         elif self._carry == "copy":
             _copy(path, target)
         else:
-            _link(path, target, hard=self._carry == "link")
+            link(path, target, hard=self._carry == "link")
 
     def _collect(self, tile: Tile, counts: Counts | None) -> Mapping[str, Any]:
         info, gathered = _info(tile), self._gathered(tile)
@@ -341,8 +342,8 @@ def check_output(inputs: Iterable[Path | str], out: Path | str, carry: Carry = "
     Raises
     ------
     UsageError
-        If the output is an input, lies in an input folder, holds an input, is a file, or cannot be written, or hard
-        links to the inputs are impossible.
+        If the output is an input, lies in an input folder, holds an input, is a file, or cannot be written, or cannot
+        hold links of the kind that tiles are to be carried by.
     """
     inputs, out = list(inputs), Path(out)
     target = out.resolve()
@@ -366,6 +367,9 @@ def check_output(inputs: Iterable[Path | str], out: Path | str, carry: Carry = "
     for given in map(Path, inputs):
         if carry == "link" and given.stat().st_dev != out.stat().st_dev:
             raise UsageError(f"{out} cannot hold hard links to {given}: another file system; carry by symlink or copy")
+    if carry in ("link", "symlink") and (why := refusal(out, hard=carry == "link")):
+        kind, other = ("hard", "symlink") if carry == "link" else ("symbolic", "link")
+        raise UsageError(f"{out} cannot hold {kind} links: {why}; carry by {other} or copy")
 
 
 def _info(tile: Tile) -> ImageInfo:
@@ -376,17 +380,6 @@ def _info(tile: Tile) -> ImageInfo:
 def _copy(path: Path, target: Path) -> None:
     with whole(target) as part, path.open("rb") as raw, part.open("wb") as copy:
         shutil.copyfileobj(raw, copy, 1 << 20)
-
-
-def _link(path: Path, target: Path, *, hard: bool) -> None:
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
-    if hard:
-        os.link(path, part)
-    else:
-        part.symlink_to(path.resolve())
-    os.replace(part, target)
-    part.unlink(missing_ok=True)  # renaming one hard link of a file onto another leaves both
 
 
 @contextmanager

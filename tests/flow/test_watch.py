@@ -1,6 +1,7 @@
 """A watch beside a microscope that is played: what is decided, written and said."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from refocal import watch as start_watch
 from refocal.errors import UsageError
 from refocal.formats import open_image
 from refocal.job import Job, Part
@@ -19,7 +21,7 @@ from refocal.log import latest, read_log
 from refocal.replay import Plan, Shares, replay
 from refocal.values import Frames, Grade, Restored
 
-from .conftest import HOPELESS, SHARP, SOFT, blank, save, state, texture
+from .conftest import HOPELESS, SHARP, SOFT, Program, blank, save, state, texture
 from .watching import QUICK, SECONDS, UNSHARP, Gated, Start, decisions, events, until
 
 
@@ -232,6 +234,34 @@ def test_carry(start: Start, tmp_path: Path, carry: Any) -> None:
     assert (a.exists() and a.samefile(raw / "s" / "a.tif")) == (carry in ("link", "symlink"))
     if carry == "copy":
         assert a.read_bytes() == (raw / "s" / "a.tif").read_bytes()
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_where_links_are_refused_the_next_best_is_taken_and_said_once(
+    inside: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise OSError(1, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refuse)
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for i in range(3):
+        save(raw / f"{i}.tif", [texture(SHARP, i)])
+    options = ("--restorer", "unsharp", "--stop-when-idle", "0.2", "--poll", "0.03", "--settle", "0.2")
+    said = inside("watch", raw, "-o", out, *options)
+    assert said.err.count("privilege is not held") == 1
+    assert ("hard links" if hard_links else "copies") in said.err
+    assert decisions(out) == {f"{i}.tif": "kept" for i in range(3)}
+    for i in range(3):
+        assert (out / f"{i}.tif").samefile(raw / f"{i}.tif") == hard_links
+        assert (out / f"{i}.tif").read_bytes() == (raw / f"{i}.tif").read_bytes()
+    assert not list(out.glob(".refocal.*part"))
+    said = inside("watch", raw, "-o", tmp_path / "new", *options, "--carry", "symlink", code=2)
+    assert "cannot hold symbolic links: A required privilege is not held by the client" in said.line
+    with pytest.warns(UserWarning, match="no symbolic links"):
+        start_watch(raw, tmp_path / "newer", restorer="unsharp", settings=QUICK).stop()
 
 
 def test_slices_are_complete_when_the_microscope_says_so_and_all_their_tiles_are_decided(

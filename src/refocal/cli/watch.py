@@ -33,7 +33,7 @@ def watch(
     gate: Annotated[str, typer.Option(help="who decides: sharpness, calibrated:path=..., ...")] = "sharpness",
     backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
     contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
-    carry: Annotated[str, typer.Option(help="symlink, link, copy or skip the tiles that are not restored")] = "symlink",
+    carry: Annotated[str | None, typer.Option(help="symlink, link, copy or skip; default the first that works")] = None,
     restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="restore, or only grade and queue")] = True,
     check: Annotated[bool, typer.Option(help="check each restored tile; what fails is to be retaken")] = True,
     order: Annotated[str, typer.Option(help="newest or oldest section first, where restoring lags")] = "newest",
@@ -57,16 +57,13 @@ def watch(
     """
     from refocal.alerts import Messenger, channel
     from refocal.blame import Blame
-    from refocal.live import Settings, Watch
+    from refocal.live import Settings, Watch, lightest
 
-    job = Job(
-        model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
-        contrast=_pair(contrast), carry=_choice("--carry", carry, _CARRY), check=check,
-    )  # fmt: skip
     settings = Settings(
         layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),
         restores=restoring, reserve_bytes=int(reserve * 1e6), idle_seconds=stop_when_idle,
     )  # fmt: skip
+    way = _choice("--carry", carry, _CARRY) if carry else None
     with (
         _status(quiet=quiet) as show,
         Messenger([channel(on_alert)] if on_alert else [], failed=lambda line: show.say(line)) as messenger,
@@ -79,6 +76,10 @@ def watch(
             if event["event"] == "alert":
                 messenger.send(event)
 
+        job = Job(
+            model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
+            contrast=_pair(contrast), carry=way or lightest(folder, out, show.say), check=check,
+        )  # fmt: skip
         _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
     if not quiet:
         typer.echo("  ".join(map(str, (out / LOG, out / RETAKES))), err=True)

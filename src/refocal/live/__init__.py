@@ -5,12 +5,14 @@ proof      believes them when their content does  journal    where events go: th
 source     new files, endlessly                   overrides  what an operator says
 backlog    queued tiles, endlessly                pulse      how far it is, how far behind
 sink       the output, sometimes full             house      announces, beats, lists retakes
-loops      two runs of the loop over one log      watch      puts it all together
+loops      two runs of the loop over one log      carrying   links or copies of what is kept
+folder     what the scanner remembers of one      watch      puts it all together
 """
 
 from refocal.live.answer import Answer
+from refocal.live.carrying import lightest
 from refocal.live.house import Observer
 from refocal.live.settings import Settings
 from refocal.live.watch import Watch
 
-__all__ = ["Answer", "Observer", "Settings", "Watch"]
+__all__ = ["Answer", "Observer", "Settings", "Watch", "lightest"]
