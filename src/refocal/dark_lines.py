@@ -48,14 +48,20 @@ class DarkLine:
         return 1.1 * self.half_px + 3
 
     def cover(self, shape: tuple[int, ...]) -> Mask:
-        """Return the pixels within `cover_px` of the line, ends included."""
+        """Return the pixels within `cover_px` of the line; where it ends inside the image also those beyond its end."""
         y, x = pixels(shape)
         s, _ = distance(self.points, y, x)
         (x0, y0), (x1, y1) = self.points[0], self.points[-1]
         length = np.hypot(x1 - x0, y1 - y0)
         t = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length
-        inside: Mask = (np.abs(s) <= self.cover_px) & (t > -self.cover_px) & (t < length + self.cover_px)
+        # At the border an oblique band goes on beyond the end of its middle.
+        ends = self.points[0], self.points[-1]
+        before, after = (np.inf if self._leaves(end, shape) else self.cover_px for end in ends)
+        inside: Mask = (np.abs(s) <= self.cover_px) & (t > -before) & (t < length + after)
         return inside
+
+    def _leaves(self, end: Point, shape: tuple[int, ...]) -> bool:
+        return any(not self.cover_px < at < size - 1 - self.cover_px for at, size in zip(end, shape[::-1], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

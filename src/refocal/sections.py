@@ -20,6 +20,8 @@ from refocal.values import Counts, Frames, Grade, ImageInfo, Restored
 
 ORIGIN = "origin"
 """Folder of the images that tell where pixels come from: 0 as recorded, 127 moved, 255 invented."""
+FLOW, FLOW_STEP = "flow", 4
+"""Folder of the flows that unfold sections, two pages each (y, then x; px), and the spacing of what is kept of them."""
 _BINNED, _COARSE = 96, 8
 _SHOWN = np.array([0, 127, 255], np.uint8)
 
@@ -90,10 +92,10 @@ def _detail(image: Counts) -> NDArray[np.float64]:
 
 
 class OriginSink:
-    """A `TileSink` that also writes `origin/NAME.png` for each section that was restored."""
+    """A `TileSink` that also writes `origin/NAME.png` and `flow/NAME.tif` for each section that was restored."""
 
     def __init__(self, tiles: TileSink, out: Path) -> None:
-        self._tiles, self._folder = tiles, out / ORIGIN
+        self._tiles, self._out = tiles, out
 
     def has(self, block: Block, /) -> bool:
         """Say whether the section is done."""
@@ -104,13 +106,10 @@ class OriginSink:
         facts = self._tiles.write(block, restored)
         if restored.origin is None:
             return facts
-        path = self._folder / page_name(block.key)
-        shown = _SHOWN[restored.origin]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
-        create_image(path, [shown], like=ImageInfo((1, *shown.shape), shown.dtype))
+        _picture(self._out / ORIGIN / page_name(block.key), _SHOWN[restored.origin][None])
+        if restored.flow is not None:
+            path = self._out / FLOW / page_name(block.key, ".tif")
+            _picture(path, np.ascontiguousarray(restored.flow[:, ::FLOW_STEP, ::FLOW_STEP], np.float32))
         moved, invented = (round(float((restored.origin == kind).mean()), 6) for kind in (1, 2))
         return {**facts, "moved": moved, "invented": invented}
 
@@ -119,8 +118,16 @@ class OriginSink:
         return self._tiles.carry(block, frames, grade)
 
 
-def page_name(key: str) -> str:
+def page_name(key: str, suffix: str = ".png") -> str:
     """Return the name of the picture that belongs to a block: "a/stack.tif#3" gives "a/stack_0003.png"."""
     name, page = split_key(key)
     stem = Path(name).with_suffix("").as_posix()
-    return f"{stem}_{page:04d}.png" if key != name else f"{stem}.png"
+    return f"{stem}_{page:04d}{suffix}" if key != name else f"{stem}{suffix}"
+
+
+def _picture(path: Path, pages: Counts) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+    create_image(path, list(pages), like=ImageInfo(pages.shape, pages.dtype))

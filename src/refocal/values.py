@@ -123,6 +123,8 @@ class Restored:
     contrast: Contrast = UNIT
     origin: NDArray[np.uint8] | None = None
     """(y, x): `RECORDED`, `MOVED` or `INVENTED` for each pixel, where the restorer can tell."""
+    flow: Pixels | None = None
+    """(2, y, x), order y, x: pixel p was recorded at p + flow(p), px, where the restorer moved something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,12 +45,16 @@ def test_a_stack_is_unfolded_and_the_flat_pages_stay(inside: Program, pages: np.
     assert (pages[2] < 20).mean() > 3 * (got[2] < 20).mean()
     origin = read(tmp_path / "out" / "origin" / "raw_0002.png")[0]
     assert np.array_equal(got[2][origin == 0], pages[2][origin == 0])
+    flow = read(tmp_path / "out" / "flow" / "raw_0002.tif")
+    assert flow.shape == (2, SIDE // 4, SIDE // 4)
+    assert 5 < np.hypot(*flow).max() < 60
     mask = read(tmp_path / "out" / "material" / "raw_0002.png")[0]
     assert set(np.unique(mask)) == {0, 50}
     events = [json.loads(line) for line in said.out.splitlines()]
     assert sorted(e["decision"] for e in events) == ["kept"] * 4 + ["restored"]
     page = (tmp_path / "out" / "folds.html").read_text()
-    assert page.count("<figure>") >= 5
+    assert page.count("<figure>") == 6
+    assert "flow: whence and whither" in page
     assert "raw.tif#2: restored" in page
     again = inside("unfold", str(tmp_path / "raw.tif"), "-o", str(tmp_path / "out"))
     assert "5 skipped" in again.err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from refocal import families
+from refocal import families, lines
 from refocal.dark_lines import Search
 from refocal.formats import open_image
 from refocal.values import Contrast, Example, Frames
@@ -73,6 +73,18 @@ def test_the_edge_of_the_section_is_no_fold() -> None:
     image[:25] = 0
     image[:, :9] = 0
     assert Search()(image) == []
+
+
+@pytest.mark.parametrize("points", [((-40.0, 80.0), (330.0, 400.0)), ((20.0, -30.0), (190.0, 400.0))])
+def test_a_wide_straight_fold_is_straight_and_covered_to_its_corners(points: tuple) -> None:
+    image = tissue()
+    band = np.abs(lines.distance(points, *lines.pixels(image.shape))[0]) <= 24
+    image[band] = 0.03
+    (found,) = Search()(image)
+    (x0, y0), (x1, y1) = found.points
+    s, _ = lines.distance(points, np.array([y0, y1]), np.array([x0, x1]))
+    assert np.abs(s).max() < 1.5
+    assert found.cover(image.shape)[band].all()
 
 
 def test_a_bent_fold_is_followed() -> None:

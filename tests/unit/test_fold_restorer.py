@@ -59,6 +59,19 @@ def test_unfolding_beats_what_is_folded_and_tells_what_it_did() -> None:
     assert 0 < (got.origin == INVENTED).mean() < 3 * seen.hints["lost"].mean()
 
 
+def test_the_flow_tells_from_where_pixels_were_moved() -> None:
+    seen = folded()
+    got = restore(as_counts(seen.frames.counts))
+    assert got.flow.shape == seen.hints["flow"].shape
+    moved = got.origin == MOVED
+    assert np.hypot(*(got.flow - seen.hints["flow"]))[moved].mean() < 0.25 * np.hypot(*seen.hints["flow"])[moved].mean()
+    assert not got.flow[:, got.origin == RECORDED].any()
+    y, x = np.indices(moved.shape)
+    again = ndimage.map_coordinates(seen.frames.image, (y + got.flow[0], x + got.flow[1]), order=1, mode="nearest")
+    assert np.abs(got.counts[moved] / 255 - again[moved]).mean() < 0.02
+    assert restore(as_counts(sections())).flow is None
+
+
 def test_far_from_the_fold_nothing_changes() -> None:
     frames = as_counts(folded().frames.counts)
     got = restore(frames, around_px=60)

@@ -15,7 +15,7 @@ from refocal.dark_lines import Search
 from refocal.errors import UsageError
 from refocal.finding import find_images
 from refocal.job import LOG, Job, Part, run_job
-from refocal.sections import Sections, likeness
+from refocal.sections import ORIGIN, Sections, likeness
 from refocal.tiles import TileSource, estimate_contrast
 from refocal.values import Contrast
 
@@ -41,8 +41,8 @@ def unfold(
     """Find folds of the support film in consecutive sections and restore them from their neighbours.
 
     Sections are the pages of a stack, or the files of a folder in natural order, all of one size. Those without a fold
-    are copied; blank ones are made from their neighbours. Writes `folds.html` with every fold, and to `origin` what is
-    recorded (0), moved (127) and invented (255).
+    are copied; blank ones are made from their neighbours. Writes `folds.html` with every fold, to `origin` what is
+    recorded (0), moved (127) and invented (255), and to `flow` from where it was moved.
 
     For example:
 
@@ -71,7 +71,7 @@ def unfold(
         summary = run_job(inputs, out, job, overwrite=overwrite, progress=progress)
     _review(tiles, out, Search(darkness=darkness), material)
     if not quiet:
-        _say_summary(summary, out)
+        _say_summary(summary, out, FOLDS, ORIGIN, "flow", MATERIAL)
     raise typer.Exit(1 if summary.failed else 0)
 
 

@@ -15,8 +15,8 @@ from refocal.errors import RefocalError
 from refocal.formats import create_image, open_image
 from refocal.log import latest, read_log
 from refocal.report.pictures import data_url
-from refocal.sections import ORIGIN, Sections, page_name
-from refocal.values import Counts, Frames, ImageInfo
+from refocal.sections import FLOW, FLOW_STEP, ORIGIN, Sections, page_name
+from refocal.values import Counts, Frames, ImageInfo, Pixels
 from refocal.whole import whole
 
 __all__ = ["WRINKLE", "write_fold_report", "write_materials"]
@@ -24,6 +24,7 @@ __all__ = ["WRINKLE", "write_fold_report", "write_materials"]
 WRINKLE = 50
 """Label of folds in material masks, which FEABAS treats as free to expand and hard to compress."""
 _EDGE_PX = 420
+_ARROW_PX, _ARROW = 20, (0, 60, 230)
 _COLOURS = np.array([[0, 0, 0], [200, 120, 0], [0, 60, 230]], np.float32)  # blue, green, red
 
 
@@ -89,6 +90,11 @@ def _section(event: Mapping[str, Any], frames: Frames, out: Path, search: Search
         tint = _COLOURS[np.minimum(origin // 127, 2)]
         shade = np.where(origin[..., None] > 0, 0.6 * after + 0.4 * tint, after)
         views.append(("blue moved, red invented", _view(shade.astype(np.uint8))))
+    flow = _flow(event, out)
+    if after is not None and flow is not None:
+        views.append(
+            (f"flow: where tissue was pulled to, at most {np.hypot(*flow).max():.0f} px", _arrows(after, flow))
+        )
     for index, caption in ((frames.target - 1, "previous"), (frames.target + 1, "next")):
         if 0 <= index < len(frames.counts) and (frames.valid is None or frames.valid[index].any()):
             views.append((caption, _view(_grey(frames, index))))
@@ -113,6 +119,30 @@ def _origin(event: Mapping[str, Any], out: Path) -> Counts | None:
         return None
     with open_image(path) as image:
         return image.read()
+
+
+def _flow(event: Mapping[str, Any], out: Path) -> Pixels | None:
+    path = out / FLOW / page_name(str(event["key"]), ".tif")
+    if not path.is_file():
+        return None
+    with open_image(path) as image:
+        return np.stack([image.read(page).astype(np.float32) for page in range(2)])
+
+
+def _arrows(image: Counts, flow: Pixels) -> str:
+    """Picture a restored section with arrows from where tissue was recorded to where it is now."""
+    scale = min(1.0, _EDGE_PX / max(image.shape[:2]))
+    drawn = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) // 2 + 96
+    step = max(1, round(_ARROW_PX / (FLOW_STEP * scale)))
+    for y in range(step // 2, flow.shape[1], step):
+        for x in range(step // 2, flow.shape[2], step):
+            dy, dx = (float(part) for part in flow[:, y, x])
+            if np.hypot(dy, dx) < 0.5:
+                continue
+            there, by = np.array([x, y]) * FLOW_STEP, np.array([dx, dy])
+            start, end = ((at * scale).round().astype(int).tolist() for at in (there + by, there))
+            cv2.arrowedLine(drawn, start, end, _ARROW, 1, cv2.LINE_AA, tipLength=0.35)
+    return _view(drawn)
 
 
 def _grey(frames: Frames, index: int) -> Counts:

@@ -1,13 +1,15 @@
 """Fold: a folded section between its neighbours, restored: find, regularise, interpolate, unfold, fuse.
 
 Only a band around each fold is touched; everything else keeps its counts to the bit. `Restored.origin` tells for each
-pixel whether it is as recorded, was moved, or was made from the neighbours. Without trained nets the fold is pulled
-apart by the geometry that makes it most like a neighbour, and what it hid is taken from there.
+pixel whether it is as recorded, was moved, or was made from the neighbours, and `Restored.flow` from where it came.
+Without trained nets the fold is pulled apart by the geometry that makes it most like a neighbour, and what it hid is
+taken from there.
 
 With more than three frames the nearest neighbour on each side serves that is whole where it is needed.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -27,6 +29,15 @@ __all__ = ["Fold"]
 Method = Literal["full", "substitution", "interpolation", "inpainting", "unfolded_inpainting", "stitch", "not_unfolded"]
 METHODS = ("full", "substitution", "interpolation", "inpainting", "unfolded_inpainting", "stitch", "not_unfolded")
 _FADE_PX = 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A section on its way."""
+
+    image: Pixels
+    origin: NDArray[np.uint8]
+    flow: Pixels | None = None
 
 
 class Fold:
@@ -83,39 +94,37 @@ class Fold:
 
     def _one(self, frames: Frames) -> Restored:
         planes = frames.contrast.unit(frames.counts)
-        image, target = planes[frames.target], frames.target
-        origin = np.zeros(image.shape, np.uint8)
+        target = frames.target
+        page = _Page(planes[target], np.zeros(planes.shape[1:], np.uint8))
         if _missing(frames, target):
-            everywhere = np.ones(image.shape, np.bool_)
-            image = self._between(*self._neighbours(frames, planes, everywhere), everywhere)
-            origin[:] = INVENTED
+            everywhere = np.ones(planes.shape[1:], np.bool_)
+            between = self._between(*self._neighbours(frames, planes, everywhere), everywhere)
+            page = _Page(between, np.full(planes.shape[1:], INVENTED, np.uint8))
         else:
-            for line in self.find(image):
-                image, origin = self._restored(frames, planes, image, origin, line)
+            for line in self.find(page.image):
+                page = self._restored(frames, planes, page, line)
         counts = frames.counts[target].copy()
-        if (changed := origin > 0).any():
-            counts[changed] = frames.contrast.counts(image, counts.dtype)[changed]
-        return Restored(counts, contrast=frames.contrast, origin=origin)
+        if (changed := page.origin > 0).any():
+            counts[changed] = frames.contrast.counts(page.image, counts.dtype)[changed]
+        return Restored(counts, contrast=frames.contrast, origin=page.origin, flow=page.flow)
 
-    def _restored(
-        self, frames: Frames, planes: Pixels, image: Pixels, origin: NDArray[np.uint8], line: DarkLine
-    ) -> tuple[Pixels, NDArray[np.uint8]]:
-        """Restore one fold; return the image and where its pixels come from."""
+    def _restored(self, frames: Frames, planes: Pixels, page: _Page, line: DarkLine) -> _Page:
+        """Restore one fold."""
+        image, origin = page.image, page.origin
         # Where another fold crosses, the hole is filled already.
         cover = line.cover(image.shape) & (origin != INVENTED)
         s = np.abs(lines.distance(line.points, *lines.pixels(image.shape))[0])
         near = s < self.around_px
         if self.method == "inpainting":
-            return np.where(cover, self._filled(image, cover, near), image), np.where(cover, INVENTED, origin)
+            filled = self._filled(image, cover, near)
+            return replace(page, image=np.where(cover, filled, image), origin=np.where(cover, INVENTED, origin))
         first, second = self._neighbours(frames, planes, cover)
-        if self.method == "substitution":
-            return np.where(near, first, image), np.where(near, INVENTED, origin)
-        black = np.where(cover, np.float32(0), image)
-        between = self._between(first, second, near)
-        if self.method == "interpolation":
-            return np.where(near, between, image), np.where(near, INVENTED, origin)
+        if self.method in ("substitution", "interpolation"):
+            other = first if self.method == "substitution" else self._between(first, second, near)
+            return replace(page, image=np.where(near, other, image), origin=np.where(near, INVENTED, origin))
         # No jump where the touched band ends.
         weight = np.clip((self.around_px - s) / _FADE_PX, 0, 1).astype(np.float32)
+        black, between = np.where(cover, np.float32(0), image), self._between(first, second, near)
         flow = self._flow(line, black, between, near) * weight
         if self.method == "not_unfolded":
             flow = np.zeros_like(flow)
@@ -125,7 +134,7 @@ class Fold:
         moved = (np.hypot(*flow) > 1e-3) | (np.abs(fused - image) > 0)
         before = cv2.remap(origin, *_where(flow), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         after = np.where(hidden, INVENTED, np.where(moved & near, np.maximum(before, MOVED), before)).astype(np.uint8)
-        return np.where(near, fused, image), np.where(near, after, origin)
+        return _Page(np.where(near, fused, image), np.where(near, after, origin), _onto(page.flow, flow))
 
     def _neighbours(self, frames: Frames, planes: Pixels, needed: Mask) -> tuple[Pixels, Pixels]:
         """Return the nearest whole neighbour on each side; the same one twice where only one side has any."""
@@ -210,6 +219,13 @@ def _matched(source: Pixels, like: Pixels, where: Mask) -> Pixels:
     gain = np.clip(b.std() / max(float(a.std()), 1e-6), 0.5, 2.0)
     matched: Pixels = ((source - a.mean()) * gain + b.mean()).astype(np.float32)
     return matched
+
+
+def _onto(before: Pixels | None, flow: Reals) -> Pixels:
+    """Return the flow of two unfoldings, one after the other."""
+    first = np.zeros(flow.shape, np.float32) if before is None else before
+    both: Pixels = np.stack([sampled(part, flow) for part in first]) + flow.astype(np.float32)
+    return both
 
 
 def _where(flow: Reals) -> tuple[Pixels, Pixels]:
