@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "refocal"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
 def named(page):
@@ -148,7 +148,12 @@ def test_commands_in_the_prose_exist(page, commands):
         words = line.split()
         assert words[0] in commands, line
         assert set(OPTION.findall(line)) <= options_of(commands[words[0]]), line
-    known = set(chain.from_iterable(options_of(c) for c in commands.values())) | {"--data", "--fit", "--logdir"}
+    known = set(chain.from_iterable(options_of(c) for c in commands.values())) | {
+        "--data",
+        "--fit",
+        "--logdir",
+        "--version",
+    }
     assert sorted(set(OPTION.findall("".join(re.findall(r"`[^`]*`", prose)))) - known - {"--strict"}) == []
 
 
