@@ -5,6 +5,7 @@ second run may rely on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import refocal
 from refocal import backends, families, header
 from refocal.checking import Checker
 from refocal.engine import Check, Summary, run
-from refocal.errors import BadOptionError, UsageError
+from refocal.errors import BadOptionError, TileError, UnsupportedError, UsageError
+from refocal.formats import open_image
 from refocal.log import LOG as LOG
 from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
 from refocal.sections import OriginSink, Sections
@@ -148,6 +150,7 @@ def run_job(
     check_output(inputs, out, job.carry)
     if source.contrast is None:
         source.contrast = estimate_contrast(source)
+    refuse_pixel_size(prepared.gate, *_first_pixel_size(source))
     contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
     resolved = {**prepared.resolved, "contrast": contrast}
     refuse_other_job(out / LOG, resolved, overwrite)
@@ -168,6 +171,29 @@ def run_job(
         log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
     write_retakes(out / LOG, out / RETAKES)
     return summary
+
+
+def refuse_pixel_size(gate: Gate, name: str, pixel_nm: float | None) -> None:
+    """Refuse a gate that was calibrated for another pixel size, before each tile fails for it.
+
+    Raises
+    ------
+    UsageError
+        With both sizes.
+    """
+    same_pixel = getattr(gate, "same_pixel", None)
+    if same_pixel is not None:
+        try:
+            same_pixel(pixel_nm)
+        except UnsupportedError as error:
+            raise UsageError(f"{name}: {error}") from error
+
+
+def _first_pixel_size(source: TileSource) -> tuple[str, float | None]:
+    for block in source:
+        with suppress(TileError), open_image(source.tile(block).path) as image:
+            return block.key, image.info.pixel_nm
+    return "", None
 
 
 def refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) -> None:

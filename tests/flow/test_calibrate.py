@@ -55,6 +55,12 @@ def test_calibrate_then_grade_and_restore(inside, good: Path, tmp_path: Path) ->
     (failed,) = (e for e in events if e.get("decision") == "failed")
     assert "8 nm pixels and the tile has 4 nm" in failed["error"]
     assert events[0]["job"]["calibration_sha256"] == json.loads(first)["sha256"]
+    for name in ("other/1.tif", "other/2.tif"):
+        save(tmp_path / name, tile(60), pixel_nm=4.0)
+    for given, into in (("other", "none"), ("other/1.tif", "none.zarr")):
+        wrong = (tmp_path / given, "-o", tmp_path / into, "--gate", gate, "--restorer", "wiener")
+        assert "is for 8 nm pixels and the tile has 4 nm" in inside("restore", *wrong, code=2).line
+    assert not (tmp_path / "none" / "log.jsonl").exists()
     expect = ("--expect-from", out, "--overrides", out / "log.jsonl")
     assert (
         "tiles of out"

@@ -65,7 +65,7 @@ class Calibrated:
         UnsupportedError
             If the frames have another pixel size than the calibration.
         """
-        self._same_pixel(frames.pixel_nm)
+        self.same_pixel(frames.pixel_nm)
         seen = self._screen(frames.image)
         if isinstance(seen, Grade):
             return seen
@@ -88,7 +88,14 @@ class Calibrated:
         reason += seen.faults
         return Grade(verdict, reason, blurred.mean, noise, *direction(seen.found, seen.floor), quality.mean)
 
-    def _same_pixel(self, pixel_nm: float | None) -> None:
+    def same_pixel(self, pixel_nm: float | None) -> None:
+        """Check that a pixel size is that of the calibration; one that is not known is.
+
+        Raises
+        ------
+        UnsupportedError
+            If it is another one; says both.
+        """
         known = self._calibration.pixel_nm
         if known is None or pixel_nm is None or abs(pixel_nm - known) <= _TOLERANCE * known:
             return

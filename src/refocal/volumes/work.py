@@ -17,7 +17,7 @@ from refocal.blocks import Block
 from refocal.engine import Summary, run
 from refocal.errors import UsageError, WriteError
 from refocal.frugal import Frugal
-from refocal.job import Job, Prepared, prepare
+from refocal.job import Job, Prepared, prepare, refuse_pixel_size
 from refocal.log import Event
 from refocal.store import Store, patient, store
 from refocal.values import Contrast, Reach, Restorer
@@ -187,6 +187,7 @@ def begin(
     same = volume_formats.kind_of(store(given)) == kind
     info = output_info(source.info, kind, same, storage)
     prepared = prepare(job, restorer)
+    refuse_pixel_size(prepared.gate, str(given), source.info.voxel_nm and source.info.voxel_nm[2])
     size = grid.block_size(info, prepared.restorer.reach, storage.block)
     made = levels(info, storage.levels if _blockwise(kind) else 1)
     resolved = {**prepared.resolved, **_plan(given, source, kind, size, made, storage)}
