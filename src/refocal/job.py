@@ -207,8 +207,27 @@ def refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) ->
     jobs = [event for event in read_log(log) if event["event"] == "job" and event.get("job")]
     if overwrite or not jobs or jobs[-1].get("job_sha256") == job_sha256(resolved):
         return
-    before = jobs[-1]["job"]
-    changed = [f"{k}: {before.get(k)} -> {v}" for k, v in resolved.items() if before.get(k) != v]
+    changed = differences(jobs[-1]["job"], resolved)
     raise UsageError(
-        f"{log.parent} holds the work of another job ({'; '.join(changed)}); choose another output or pass --overwrite"
+        f"{log.parent} holds the work of another job ({changed}); choose another output or pass --overwrite"
     )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in what a resolved job differs from an earlier one, e.g. "gate: sharpness -> always; batch: 1 -> 4"."""
+    found = []
+    for name in (name for name in now if before.get(name) != now[name]):
+        a, b = before.get(name), now[name]
+        deeper = isinstance(a, Mapping) and isinstance(b, Mapping) and "kind" not in b
+        found.append(differences(a, b) if deeper else f"{name}: {_words(a)} -> {_words(b)}")  # type: ignore[arg-type]
+    return "; ".join(found)
+
+
+def _words(value: Any) -> str:
+    """Return a value as it is written on the command line."""
+    if isinstance(value, Mapping) and "kind" in value:
+        options = ",".join(f"{name}={_words(option)}" for name, option in value.get("options", {}).items())
+        return f"{value['kind']}:{options}" if options else str(value["kind"])
+    if isinstance(value, list | tuple):
+        return ",".join(map(_words, value))
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,15 +1,17 @@
 """The command line: parse, call, show. Data go to standard output or files, words to standard error.
 
-Exit codes: 0 done, 1 some tiles failed (each is named), 2 the request was wrong, 130 interrupted.
+Exit codes: 0 done, 1 some tiles failed (each is named), 2 the request was wrong, 130 interrupted. What is meant to be
+ended by Ctrl-C, a watch and the dashboard, then exits with 0.
 """
 
 import importlib
 import pkgutil
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+import refocal
 from refocal.errors import RefocalError, UsageError
 
 __all__ = ["app", "load", "main"]
@@ -22,12 +24,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _INTERRUPTED = 130
+_FIRST = ("tiles", "grade", "watch", "dashboard", "calibrate", "handoff")
+"""Modules whose commands come first in the help."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"refocal {refocal.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and stop", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
     """Run the command line; every error is one line."""
-    load()
     try:
+        load()
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
@@ -47,9 +66,9 @@ def main() -> None:
 
 
 def load() -> None:
-    """Import the modules of this package, which register their commands; restoring comes first in the help."""
+    """Import the modules of this package, which register their commands; daily work comes first in the help."""
     found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    for commands in sorted(found, key=lambda name: (name != "tiles", name)):
+    for commands in (*_FIRST, *sorted(found.difference(_FIRST))):
         importlib.import_module(f"refocal.cli.{commands}")
 
 

@@ -49,6 +49,12 @@ def tile_line(event: Event) -> str:
     )
 
 
+def _failure(event: Event) -> str:
+    """Return one line about a tile that could not be done, with its name once."""
+    where, sign, what = str(event["error"]).partition(": ")
+    return f"failed: {event['key']}: {what if sign and where.endswith(event['path']) else event['error']}"
+
+
 @contextmanager
 def watching(*, lines: bool, as_json: bool, quiet: bool) -> Iterator[Progress]:
     """Yield a progress callback: a bar with rate and ETA on standard error, lines or JSON on standard output."""
@@ -86,8 +92,8 @@ def watching(*, lines: bool, as_json: bool, quiet: bool) -> Iterator[Progress]:
             print_json(tile_row(event))
         elif lines:
             output.print(Text(tile_line(event), style=_STYLES[event["decision"]]), soft_wrap=True)
-        if not quiet and failed and not lines:
-            bar.console.print(Text(tile_line(event), style=_STYLES[event["decision"]]), soft_wrap=True)
+        if failed and not lines:
+            bar.console.print(Text(_failure(event), style=_STYLES[event["decision"]]), soft_wrap=True)
 
     with bar:
         task = bar.add_task("starting", total=None, rate="")

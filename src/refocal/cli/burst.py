@@ -63,7 +63,7 @@ def burst(
 
         write_burst_report(out / LOG, out / PAGE)
     if not quiet:
-        _say_summary(summary, out)
+        _say_summary(summary, out, PAGE, "frames", "mosaic*.ome.tif", "positions.csv")
     raise typer.Exit(1 if summary.failed else 0)
 
 

@@ -1,5 +1,6 @@
 """Command: dashboard."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def dashboard(
     allow_host: Annotated[list[str] | None, typer.Option(help="another name under which it is reached")] = None,
     index: Annotated[Path | None, typer.Option(help="where to keep the index, if OUT cannot be written")] = None,
 ) -> None:
-    """Show a run or a watch live in the browser; the operator's word goes into the log.
+    """Show a run or a watch live in the browser, until Ctrl-C; the operator's word goes into the log.
 
     For example:
 
@@ -38,7 +39,9 @@ def dashboard(
             token = token_file.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read the token file {token_file}: {error}") from error
-    serve(
-        out, host=host, port=port, token=token, allow_hosts=allow_host or (), index=index,
-        ready=lambda url: typer.echo(f"{url}  (Ctrl+C ends it)", err=True),
-    )  # fmt: skip
+    with suppress(KeyboardInterrupt):
+        serve(
+            out, host=host, port=port, token=token, allow_hosts=allow_host or (), index=index,
+            ready=lambda url: typer.echo(f"{url}  (Ctrl-C ends it)", err=True),
+        )  # fmt: skip
+    typer.echo("the dashboard is closed; what it showed goes on without it", err=True)

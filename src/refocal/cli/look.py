@@ -79,17 +79,17 @@ def _checks() -> Iterator[dict[str, Any]]:
     yield _row("python", platform.python_version(), sys.version_info >= (3, 11))
     yield _row("machine", f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}")
     packages = _packages()
-    for name, found in packages.pop("", {}).items():
-        yield _row(name, found or "missing or too old: install refocal again", found is not None)
-    for extra, found in packages.items():
-        lacks = ", ".join(name for name, version in found.items() if version is None)
-        have = ", ".join(f"{name} {version}" for name, version in found.items())
+    for name, version in packages.pop("", {}).items():
+        yield _row(name, version or "missing or too old: install refocal again", version is not None)
+    for extra, versions in packages.items():
+        lacks = ", ".join(name for name, version in versions.items() if version is None)
+        have = ", ".join(f"{name} {version}" for name, version in versions.items())
         yield _row(f"extra {extra}", f"lacks {lacks}: pip install 'refocal[{extra}]'" if lacks else have)
     yield _row("runtime", *_runtime())
     for model in header.shipped():
         try:
-            found = header.find(model)
-            header.onnx_bytes(found, header.read(found))
+            path = header.find(model)
+            header.onnx_bytes(path, header.read(path))
             yield _row(f"model {model}", "whole")
         except BadModelError as error:
             yield _row(f"model {model}", str(error), ok=False)

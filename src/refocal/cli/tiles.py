@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -178,14 +179,13 @@ def _report(out: Path, inputs: Path | None = None, truth: Path | None = None, pi
     return write_report(out / LOG, out / REPORT, truth=truth, inputs=inputs, max_pictures=pictures)
 
 
-def _say_summary(summary: Summary, out: Path) -> None:
+def _say_summary(summary: Summary, out: Path, *more: str) -> None:
+    """Print what was done, and the files and folders that are there; `more` are further names, or patterns."""
     words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
     rate = f" ({number(summary.pixels / 1e6 / summary.seconds, ' Mpx/s', 1)})" if summary.pixels else ""
     typer.echo(f"{words or 'nothing to do'} in {summary.seconds:.1f} s{rate}", err=True)
-    for name in summary.failed:
-        typer.echo(f"failed: {name}", err=True)
-    made = [out / name for name in (LOG, RETAKES, REPORT) if (out / name).is_file()]
-    typer.echo("  ".join(map(str, made)), err=True)
+    made = [path for name in (LOG, RETAKES, REPORT, *more) for path in sorted(out.glob(name))]
+    typer.echo("  ".join(f"{path}{os.sep}" if path.is_dir() else str(path) for path in made), err=True)
 
 
 def _pair(text: str | None) -> tuple[float, float] | None:

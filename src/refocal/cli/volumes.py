@@ -1,7 +1,6 @@
 """Commands about volumes: verify, and what restore does with a volume."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,7 +42,8 @@ def verify(
         print(error)
     if not quiet:
         same = sum(summary.counts.values()) - len(errors)
-        typer.echo(f"{same} blocks are as recorded, {len(errors)} are not, in {summary.seconds:.1f} s", err=True)
+        of = same + len(errors)
+        typer.echo(f"{same} of {of} blocks are as recorded, looked at in {summary.seconds:.1f} s", err=True)
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -97,7 +97,6 @@ def storage(text: str | None) -> Any:
 def say(summary: Summary, out: str) -> None:
     """Print what was done."""
     words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
-    typer.echo(f"{words or 'nothing to do'} (sections of blocks) in {summary.seconds:.1f} s", err=True)
-    for name in summary.failed:
-        typer.echo(f"failed: {name}", err=True)
-    typer.echo(f"{out}  {Path(out).name}.refocal", err=True)
+    what = f"{words}, each a section of a block," if words else "nothing to do"
+    typer.echo(f"{what} in {summary.seconds:.1f} s", err=True)
+    typer.echo(f"{out}  {out.rstrip('/')}.refocal", err=True)

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,7 @@ import typer
 from refocal.cli import app
 from refocal.cli._show import print_json
 from refocal.cli.tiles import _choice, _pair
-from refocal.job import LOG, RETAKES, Job, Part
+from refocal.job import LOG, REPORT, RETAKES, Job, Part
 
 if TYPE_CHECKING:
     from refocal.live import Watch
@@ -47,7 +47,7 @@ def watch(
 ) -> None:
     """Watch a running microscope: grade every tile as it comes, restore the soft ones, list those to be retaken.
 
-    Runs until Ctrl-C (or SIGTERM), which finishes the tile in hand. Start it again and it goes on.
+    Runs until Ctrl-C (or SIGTERM), which finishes the tile in hand, and says what was done. Start it again: it goes on.
 
     For example:
 
@@ -57,6 +57,7 @@ def watch(
     """
     from refocal.alerts import Messenger, channel
     from refocal.blame import Blame
+    from refocal.layouts import recognise
     from refocal.live import Settings, Watch, lightest
 
     settings = Settings(
@@ -80,13 +81,20 @@ def watch(
             model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
             contrast=_pair(contrast), carry=way or lightest(folder, out, show.say), check=check,
         )  # fmt: skip
-        _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
+        kind = recognise(folder) if layout == "auto" else layout
+        started = (
+            f"watching {folder} (layout {kind}), writing to {out}: gate {gate}, {restorer or model}; "
+            f"live page: refocal dashboard {out}; Ctrl-C ends it"
+        )
+        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show, started)
     if not quiet:
-        typer.echo("  ".join(map(str, (out / LOG, out / RETAKES))), err=True)
+        words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        typer.echo(f"{sum(counts.values())} tiles{': ' if words else ''}{words}", err=True)
+        typer.echo(f"{out / LOG}  {out / RETAKES}  (refocal report {out} makes {out / REPORT})", err=True)
 
 
-def _run(start: "Callable[[], Watch]", show: "_Status") -> None:
-    """Run a watch until a signal, or until it stops by itself; a second signal leaves at once."""
+def _run(start: "Callable[[], Watch]", show: "_Status", started: str) -> Mapping[str, int]:
+    """Run a watch until a signal, or until it stops by itself; a second signal leaves at once. Return what is done."""
     told: list[int] = []
 
     def tell(number: int, frame: FrameType | None) -> None:
@@ -97,10 +105,13 @@ def _run(start: "Callable[[], Watch]", show: "_Status") -> None:
     before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         running = start()
+        show.say(started)
         while not told and not running.wait(0.2):
             show.draw(running)
         show.stopping()
         running.stop()
+        counts: Mapping[str, int] = running.state()["counts"]
+        return counts
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

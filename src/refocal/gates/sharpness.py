@@ -14,6 +14,7 @@ from typing import Literal
 from refocal.errors import BadOptionError
 from refocal.gates._blur import blur, direction
 from refocal.gates._content import Screen
+from refocal.gates._structure import Y
 from refocal.values import Frames, Grade
 
 __all__ = ["Sharpness"]
@@ -61,6 +62,8 @@ class Sharpness:
         sigma = math.sqrt(max(0.0, total**2 - self.native_px**2))
         anisotropy, angle = direction(found, floor)
         verdict, reason = self._verdict(sigma, noise)
+        if verdict == "keep" and found.rise(Y, 1, 8) < noise**2:
+            reason += ", but with more noise than structure"
         return Grade(verdict, reason + seen.faults, sigma, noise, anisotropy, angle)
 
     def _verdict(self, sigma: float, noise: float) -> tuple[Literal["keep", "restore", "retake"], str]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.errors import UnreadableError, UsageError
+from refocal.job import differences
 from refocal.log import Event, job_sha256, split_key
 from refocal.store import Store, patient, sibling
 
@@ -72,10 +73,9 @@ class Ledger:
         digest = job_sha256(job)
         if before is not None and self.sha256 != digest:
             plain = json.loads(json.dumps(job, default=str))
-            changed = [f"{k}: {before.get(k)} -> {v}" for k, v in plain.items() if before.get(k) != v]
             raise UsageError(
-                f"{self.place.url} holds the work of another job ({'; '.join(changed)}); choose another output or pass "
-                "--overwrite"
+                f"{self.place.url} holds the work of another job ({differences(before, plain)}); choose another output "
+                "or pass --overwrite"
             )
         self.sha256 = digest
         if before is None:
