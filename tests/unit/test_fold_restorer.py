@@ -143,6 +143,19 @@ def test_two_folds_that_cross_are_both_restored() -> None:
     assert (got.counts < 20).mean() < 0.01
 
 
+@pytest.mark.parametrize("corner", range(4))
+def test_a_fold_across_a_corner_is_restored_to_the_border(corner: int) -> None:
+    planes = np.rot90(sections(), corner, (1, 2)).copy()
+    y, x = np.indices(planes.shape[1:])
+    band = np.abs(y + x - 150) < 12
+    planes[1, np.rot90(band, corner)] = 0
+    got = restore(as_counts(planes))
+    assert (got.counts < 20).mean() < 0.002
+    assert (
+        psnr(got.counts, np.rot90(sections()[1], corner)) > psnr(planes[1] * 255, np.rot90(sections()[1], corner)) + 5
+    )
+
+
 @pytest.mark.parametrize("where", [np.s_[:, 0:14], np.s_[0:9, :]])
 def test_a_black_border_is_no_fold(where: tuple[slice, slice]) -> None:
     planes = sections().copy()
