@@ -87,6 +87,10 @@ def test_info_tells_of_images_and_models(inside: Program, sharp: Path, raw: Path
     assert "licence" in inside("info", header.find("gran-em")).out
 
 
+def test_the_version_is_that_of_the_package(inside: Program) -> None:
+    assert inside("--version").out == f"refocal {metadata.version('refocal')}\n"
+
+
 def test_doctor_finds_this_installation_whole(inside: Program) -> None:
     rows = {row["what"]: row for row in map(json.loads, inside("doctor", "--json").out.splitlines())}
     assert rows["model gran-em"]["found"] == "whole"

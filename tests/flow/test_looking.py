@@ -75,6 +75,14 @@ def test_grade_keeps_the_order_of_the_files_and_touches_nothing(inside: Program,
     assert state(lab) == before
 
 
+def test_a_sharp_tile_that_is_mostly_noise_is_kept_and_says_so(inside: Program, tmp_path: Path) -> None:
+    save(tmp_path / "noisy.tif", [texture(SHARP, 1, (256, 256), noise=60)])
+    save(tmp_path / "clean.tif", [texture(SHARP, 1, (256, 256))])
+    rows = [json.loads(line) for line in inside("grade", tmp_path, "--json").out.splitlines()]
+    assert [row["verdict"] for row in rows] == ["keep", "keep"]
+    assert ["more noise" in row["reason"] for row in rows] == [False, True]
+
+
 def test_grade_looks_at_every_section_of_a_volume(inside: Program, lab: Path) -> None:
     rows = [json.loads(line) for line in inside("grade", lab / "em.zarr", "--json").out.splitlines()]
     assert [(row["path"], row["page"], row["verdict"]) for row in rows] == [

@@ -56,6 +56,8 @@ def test_a_stack_is_unfolded_and_the_flat_pages_stay(inside: Program, pages: np.
     assert page.count("<figure>") == 6
     assert "flow: whence and whither" in page
     assert "raw.tif#2: restored" in page
+    for name in ("log.jsonl", "folds.html", "origin/", "material/"):
+        assert f"{tmp_path}/out/{name}" in said.err
     again = inside("unfold", str(tmp_path / "raw.tif"), "-o", str(tmp_path / "out"))
     assert "5 skipped" in again.err
 
