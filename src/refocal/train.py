@@ -82,7 +82,8 @@ def train(
     torch.manual_seed(recipe.seed)
     net, optimiser, objective = _make(recipe, fabric)
     model, optimiser = fabric.setup(net, optimiser)
-    model = model.to(memory_format=torch.channels_last)
+    if all(parameter.ndim < 5 for parameter in net.parameters()):  # torch has no such order for nets of volumes
+        model = model.to(memory_format=torch.channels_last)
     mean = AveragedModel(net, multi_avg_fn=_average(recipe.ema)) if recipe.ema else None
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
