@@ -20,6 +20,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -97,21 +98,29 @@ class Log:
         with self._lock:
             self._write(line)
         if time.monotonic() - self._synced >= self._sync_seconds:
-            self.sync()
+            with suppress(OSError):  # the line is written: a caller who tried again would double it
+                self.sync()
         return stamped
 
     def _write(self, line: bytes) -> None:
         if self._torn:
             line = b"\n" + line
         try:
-            self._torn = self._file.write(line) < len(line)
+            missing = len(line) - self._file.write(line)
         except OSError as error:
             raise WriteError(f"cannot append to the log {self.path}: {error.strerror}") from error
-        if self._torn:
+        self._torn = missing > 0
+        if missing > 1:  # without its newline alone the line counts, and must not come again
             raise WriteError(f"cannot append to the log {self.path}: no space left; free some and run again")
 
     def sync(self) -> None:
-        """Wait until everything appended is on the disk."""
+        """Wait until everything appended is on the disk.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take it; the next event tries again.
+        """
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 

@@ -38,6 +38,53 @@ def test_events_come_back_with_time_and_job(path):
     assert sha != job_sha256({**JOB, "model": "other"})
 
 
+def test_a_disk_that_cannot_sync_doubles_no_line(path, monkeypatch):
+    synced, failing = [], [True]
+
+    def sync(number):
+        synced.append(number)
+        if failing:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with Log(path, sync_seconds=0) as log:
+        for i in range(3):
+            for _ in range(2):  # as a caller does who tries again
+                try:
+                    log.append(tile(f"{i}.tif"))
+                    break
+                except OSError:
+                    continue
+        failing.clear()
+    assert [event["key"] for event in read_log(path)] == ["0.tif", "1.tif", "2.tif"]
+    assert len(synced) == 4, "each event tries again, and closing does"
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_disk_that_takes_all_but_the_end_of_a_line_doubles_none(path, missing):
+    class Short:
+        """A raw file on a disk that is full once."""
+
+        def __init__(self, file):
+            self.file, self.full = file, True
+
+        def write(self, line):
+            line, self.full = line[: len(line) - missing * self.full], False
+            return self.file.write(line)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    with Log(path) as log:
+        log._file = Short(log._file)
+        for key in ("a.tif", "b.tif"):
+            try:
+                log.append(tile(key))
+            except WriteError:
+                log.append(tile(key))
+    assert [event["key"] for event in read_log(path)] == ["a.tif", "b.tif"]
+
+
 def test_lines_are_strict_json_whatever_comes(path):
     odd = {
         "nan": math.nan,
