@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import threading
 import time
 
 import cv2
 import numpy as np
 import pytest
 
+from refocal.formats import open_image
 from refocal.log import Log, read_log
 
 pytest.importorskip("starlette", reason="starlette is not installed; it comes with refocal[dashboard]")
@@ -100,6 +100,19 @@ def test_pictures_are_the_files_at_every_level(client, out):
     assert shot(client, "s1/soft.png", level=-1).status_code == 400
     assert shot(client, "s1/soft.png", low=5, high=5).status_code == 400
     assert shot(client, "s1/soft.png", low="nan").status_code == 400
+
+
+def test_a_file_that_vanishes_is_not_found(client, out, monkeypatch):
+    def vanishing(path):
+        image = open_image(path)
+        path.unlink()
+        return image
+
+    monkeypatch.setattr("refocal.dashboard.pixels.open_image", vanishing)
+    answer = shot(client, "s1/soft.png")
+    assert (answer.status_code, answer.json()) == (404, {"error": "soft.png is not there any more"})
+    views = client.get("/api/image", params={"key": "s1/deep.tif"}).json()["views"]
+    assert views == {"before": {"trouble": "deep.tif is not there any more"}}
 
 
 def test_deep_pictures_are_shown_by_contrast_and_kept_tiles_once(client):
@@ -358,24 +371,6 @@ def test_a_log_that_comes_later_and_is_replaced_is_followed(tmp_path):
                     break
                 time.sleep(0.02)
             assert state["counts"][1] == tiles
-
-
-def test_memory_of_pictures_is_bounded(tmp_path):
-    from refocal.dashboard.pixels import Gallery
-    from refocal.values import Contrast
-
-    small = Gallery(most_bytes=1 << 20)
-    paths = [picture(tmp_path / f"{i}.png", i) for i in range(12)]
-    large = picture(tmp_path / "large.tif", 1000, (900, 1000), np.uint16)
-    threads = [threading.Thread(target=small.about, args=(path,)) for path in paths]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert small.about(large).levels == 2
-    assert sum(kept.nbytes for kept in small._kept.values()) <= 1 << 20
-    grey = Contrast(0, 2000)
-    assert small.square(large, 0, 1, 0, 0, grey) == Gallery().square(large, 0, 1, 0, 0, grey)
 
 
 @pytest.mark.parametrize(

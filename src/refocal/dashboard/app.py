@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from refocal.dashboard.guard import Guard
 from refocal.dashboard.lists import Filter, csv_lines
 from refocal.dashboard.pixels import EDGE, Gallery
 from refocal.dashboard.places import Places
-from refocal.errors import BadOptionError, RefocalError, TileError
+from refocal.errors import BadOptionError, RefocalError, TileError, UnreadableError
 from refocal.history import Readings
 from refocal.history.reading import tile_columns
 from refocal.history.schema import DECISIONS
@@ -172,8 +173,8 @@ class _Board:
         for name, path in paths.items():
             try:
                 views[name] = asdict(self._gallery.about(path, page))
-            except RefocalError as error:
-                views[name] = {"trouble": str(error).replace(str(path), path.name)}
+            except (RefocalError, OSError) as error:
+                views[name] = {"trouble": str(_trouble(path, error))}
         return {"edge": EDGE, "views": views}
 
     async def _square(self, request: Request) -> Response:
@@ -189,8 +190,8 @@ class _Board:
                 raise BadOptionError("expected low below high, and a level of 0 to 23")
             try:
                 return self._gallery.square(path, page, level, column, row, Contrast(low, high))
-            except TileError as error:
-                raise type(error)(str(error).replace(str(path), path.name)) from None
+            except (TileError, OSError) as error:
+                raise _trouble(path, error) from None
 
         return Response(
             await run_in_threadpool(draw), media_type="image/png", headers={"cache-control": "private, max-age=60"}
@@ -269,6 +270,15 @@ async def _body(request: Request) -> object:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadOptionError("the request is not JSON") from error
+
+
+def _trouble(path: Path, error: RefocalError | OSError) -> RefocalError:
+    """Return what a page may know of an error: the name of the file, and not where it lies."""
+    if not os.path.exists(path):
+        return _UnknownError(f"{path.name} is not there any more")
+    if isinstance(error, OSError):
+        return UnreadableError(f"{path.name}: {error.strerror}")
+    return type(error)(str(error).replace(str(path), path.name))
 
 
 def _known(read: Readings, key: str) -> dict[str, Any]:
