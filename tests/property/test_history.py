@@ -190,7 +190,7 @@ def test_changes_come_in_pages_without_a_gap(tmp_path):
         with history.readings() as read:
             since, rows = -1, []
             while since is not None:
-                page, since = read.tiles(read.section_id("S"), since, limit=7)
+                page, since = read.tiles(read.sections()[0]["id"], since, limit=7)
                 rows += page
             assert len(rows) == len({row[0] for row in rows}) == 40
             assert sum(row[2] for row in rows) == 20

@@ -79,11 +79,6 @@ class Readings:
             for row in rows
         ]
 
-    def section_id(self, name: str) -> int | None:
-        """Return the number of a section."""
-        found = self._base.execute("SELECT id FROM sections WHERE name = ?", (name,)).fetchone()
-        return int(found[0]) if found else None
-
     def tiles(self, section: int, since: int = -1, limit: int = 20_000) -> tuple[list[list[Any]], int | None]:
         """Return rows (`tile_columns`) of a section that changed after a place in the log, and where to go on.
 
