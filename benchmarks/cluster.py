@@ -13,12 +13,13 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from refocal.blocks import Box
-from refocal.cluster import Pool, spread, workers
+from refocal.cluster import DesertedError, Pool, spread, workers
 from refocal.job import Job, Part
 from refocal.store import store
 from refocal.volume_formats import format_of
@@ -47,38 +48,53 @@ def digest(volume):
 
 def kills(folder, count, seconds):
     """Kill a random worker every few seconds until `count` are dead, and finish."""
-    given = drawn(folder, (16, 1024, 1024), (2, 64, 64))
-    job, storage = Job(restorer=Part(kind="wiener"), gate=Part(kind="always")), Storage(block=(2, 64, 64))
+    given = drawn(folder, (16, 1024, 1024), (2, 128, 128))
+    job, storage = Job(restorer=Part(kind="wiener"), gate=Part(kind="always")), Storage(block=(2, 128, 128))
     restore_volume(given, folder / "alone.zarr", job, storage)
-    rng, pool, dead, runs = random.Random(0), Pool(workers=2, memory="1GiB"), 0, 0
+    pool, reaper, runs = Pool(workers=2, memory="1GiB"), Reaper(count, seconds), 0
     begun = time.perf_counter()
-    while dead < count:
+    while reaper.left:
         # Each run of the command meets kills until it is through; a fresh output then gives the rest something to do.
-        runs += 1
-        out = folder / f"out{runs}.zarr"
-        work, over = begin(given, out, job, storage), threading.Event()
-        with workers(pool) as client:
-
-            def killer(client=client, over=over):
-                nonlocal dead
-                while dead < count and not over.wait(rng.uniform(0.2, seconds)):
-                    pids = [n.pid for n in list(client.cluster.workers.values()) if n.pid]
-                    if pids:
-                        os.kill(rng.choice(pids), signal.SIGKILL)
-                        dead += 1
-
-            thread = threading.Thread(target=killer, daemon=True)
-            thread.start()
-            summary = spread(work, client, pool)
-            over.set()
-            thread.join()
-        wrong = len(verify_volume(out).failed)
-        same = digest(out) == digest(folder / "alone.zarr")
+        runs, pools, before = runs + 1, 0, reaper.left
+        out, summary = folder / f"out{runs}.zarr", None
+        while summary is None:
+            work, pools = begin(given, out, job, storage), pools + 1
+            # As the command does: where Dask gave all local workers up, others are started.
+            with suppress(DesertedError), workers(pool) as client, reaper.at(client):
+                summary = spread(work, client, pool)
+        wrong, same = len(verify_volume(out).failed), digest(out) == digest(folder / "alone.zarr")
         print(
-            f"run {runs}: {dead} kills so far, failed {len(summary.failed)}, verify names {wrong}, identical: {same}",
+            f"run {runs}: {before - reaper.left} kills, {pools} pools, failed {len(summary.failed)}, "
+            f"verify names {wrong}, identical: {same}",
             flush=True,
         )
-    print(f"{dead} kills in {time.perf_counter() - begun:.0f} s")
+    print(f"{count} kills in {time.perf_counter() - begun:.0f} s")
+
+
+class Reaper:
+    """Kills workers that work, at random times."""
+
+    def __init__(self, count, seconds):
+        self.left, self._seconds, self._random = count, seconds, random.Random(0)
+
+    @contextmanager
+    def at(self, client):
+        over = threading.Event()
+        thread = threading.Thread(target=self._kill, args=(client, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _kill(self, client, over):
+        while self.left and not over.wait(self._random.uniform(0.1, self._seconds)):
+            known = set(client.scheduler_info()["workers"])
+            pids = [n.pid for n in list(client.cluster.workers.values()) if n.pid and n.worker_address in known]
+            if pids:
+                os.kill(self._random.choice(pids), signal.SIGKILL)
+                self.left -= 1
 
 
 def scaling(folder, model):

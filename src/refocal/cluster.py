@@ -194,13 +194,17 @@ class _Hands:
         TimeoutError
             If the answer does not come.
         """
-        if future.status != "error":
-            try:
+        try:
+            failure = future.exception() if future.status == "error" else None
+            if failure is None:
                 counts, failed, pixels, seconds, errors = future.result(timeout=_POLL_SECONDS)
-            except CancelledError as error:
-                raise TileError(_LOST) from error
-            return Summary(counts, tuple(failed), pixels, seconds), errors
-        failure = future.exception()
+                return Summary(counts, tuple(failed), pixels, seconds), errors
+        except CancelledError as error:
+            raise TileError(_LOST) from error
+        except TimeoutError:
+            raise
+        except Exception as error:  # its worker died with the answer, and the next one while it was asked again
+            failure = error
         if type(failure).__name__ == "KilledWorker":
             return None, [f"block {block.key}: its worker died"]
         raise TileError(f"block {block.key}: {' '.join(str(failure).split())}") from failure

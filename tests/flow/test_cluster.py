@@ -19,7 +19,7 @@ from refocal.volume_formats import format_of, open_volume
 from refocal.volumes import Storage, begin, restore_volume, verify_volume
 from refocal.voxels import VolumeInfo
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 pytest.importorskip("dask_jobqueue")
 pytest.importorskip("zarr")
 
@@ -161,6 +161,20 @@ def test_a_block_whose_worker_died_gets_half_the_batch_and_a_second_death_halves
     for losses in (0, 1, 0, 1, 2, 0, 3, 0, 4, 5, 6):
         hands._submit("restore", block, losses, {})
     assert asked == [8, 4, 8, 4, 4, 4, 2, 2, 1, 1, 1]
+
+
+def test_an_answer_that_is_lost_with_its_worker_and_again_with_the_next_is_asked_again(given, tmp_path):
+    class Lost:
+        status = "finished"
+
+        def result(self, timeout):
+            raise distributed.scheduler.KilledWorker("task", None, 1)
+
+    hands = cluster._Hands(begin(given, tmp_path / "out.zarr", JOB, STORAGE), None, 4, 8)
+    (block, *_) = plan((1, 1, 1), (1, 1, 1), (0, 0, 0))
+    summary, errors = hands._outcome(Lost(), block)
+    assert summary is None
+    assert errors == [f"block {block.key}: its worker died"]
 
 
 def test_job_scripts_of_batch_systems():
