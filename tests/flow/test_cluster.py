@@ -19,9 +19,11 @@ from refocal.volume_formats import format_of, open_volume
 from refocal.volumes import Storage, begin, restore_volume, verify_volume
 from refocal.voxels import VolumeInfo
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 pytest.importorskip("dask_jobqueue")
 pytest.importorskip("zarr")
+
+from distributed.scheduler import KilledWorker
 
 from refocal import cluster
 from refocal.cluster import Pool, job_script, restore_on_cluster, spread, workers
@@ -168,7 +170,7 @@ def test_an_answer_that_is_lost_with_its_worker_and_again_with_the_next_is_asked
         status = "finished"
 
         def result(self, timeout):
-            raise distributed.scheduler.KilledWorker("task", None, 1)
+            raise KilledWorker("task", None, 1)
 
     hands = cluster._Hands(begin(given, tmp_path / "out.zarr", JOB, STORAGE), None, 4, 8)
     (block, *_) = plan((1, 1, 1), (1, 1, 1), (0, 0, 0))
