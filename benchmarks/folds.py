@@ -4,7 +4,7 @@
     python benchmarks/folds.py detect                       synthetic folds, clean sections, the real fold
     python benchmarks/folds.py restore [--models FOLDER] [--limit N] [--rows FILE]      the tables of methods and parts
     python benchmarks/folds.py real [--models FOLDER]       the real fold: likeness to its neighbour near and far
-    python benchmarks/folds.py time [--models FOLDER]       2048x2048 with one fold: seconds, peak memory
+    python benchmarks/folds.py time [--models FOLDER]       2048x2048 with one fold: module by module, memory
     python benchmarks/folds.py prepare OUT                  training stacks: CREMI triplets, FlyEM planes
 
 `--models` holds fold-interpolate, fold-unfold, fold-fuse and fold-inpaint .safetensors; for what is missing there its
@@ -14,7 +14,7 @@ classical stand-in is measured. Data are $REFOCAL_DATA or ../shared/data. Tables
 import argparse
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +113,31 @@ def real(models: Path | None) -> None:
 
 
 def clock(models: Path | None) -> None:
-    """Time one folded 2048x2048 section."""
+    """Time one folded 2048x2048 section, module by module."""
     stack = np.stack([np.tile(page, (2, 2)) for page in vnc().planes[:3]])
     seen = folded(stack, 3)
     frames = Frames(EIGHT_BIT.counts(seen.frames.counts, np.uint8), 1, EIGHT_BIT)
     restorer = families.make("restorers", "fold", **models_in(models))
-    for what, call in (("find", lambda: Search()(EIGHT_BIT.unit(frames.image))), ("all", lambda: restorer([frames]))):
-        began = time.perf_counter()
-        call()
-        print(f"{what}: {time.perf_counter() - began:.2f} s")
-    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    spent: dict[str, tuple[float, float]] = {}
+    modules = {"find": "find", "interpolate": "_between", "unfold": "_flow", "fuse": "_fused"}
+    for name, method in modules.items():
+        setattr(restorer, method, _timed(getattr(restorer, method), name, spent))
+    _timed(restorer, "all", spent)([frames])
+    print("| module | seconds | CPU seconds | share of CPU |\n|---|---|---|---|")
+    for name, (wall, cpu) in spent.items():
+        print(f"| {name} | {wall:.1f} | {cpu:.1f} | {cpu / spent['all'][1]:.0%} |")
+    print(f"\nPeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB.")
+
+
+def _timed(call: Callable[..., Any], name: str, spent: dict[str, tuple[float, float]]) -> Callable[..., Any]:
+    def timed(*given: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        answer = call(*given)
+        before = spent.get(name, (0.0, 0.0))
+        spent[name] = before[0] + time.perf_counter() - wall, before[1] + time.process_time() - cpu
+        return answer
+
+    return timed
 
 
 def prepare(out: Path) -> None:

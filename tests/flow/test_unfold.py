@@ -54,7 +54,7 @@ def test_a_stack_is_unfolded_and_the_flat_pages_stay(inside: Program, pages: np.
     assert sorted(e["decision"] for e in events) == ["kept"] * 4 + ["restored"]
     page = (tmp_path / "out" / "folds.html").read_text()
     assert page.count("<figure>") == 6
-    assert "flow: whence and whither" in page
+    assert "flow: where tissue was pulled to" in page
     assert "raw.tif#2: restored" in page
     for name in ("log.jsonl", "folds.html", "origin/", "material/"):
         assert f"{tmp_path}/out/{name}" in said.err

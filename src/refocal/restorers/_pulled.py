@@ -1,4 +1,6 @@
-"""How far a fold was pulled together, measured against a flat neighbour: the classical unfolding."""
+"""How far a fold was pulled together, measured against its flat neighbours: the classical unfolding."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -15,13 +17,14 @@ _WORTH = 0.01
 """Correlation that pulling apart must gain; below it lies what noise gains."""
 
 
-def pulled(line: DarkLine, folded: Pixels, flat: Pixels) -> Fold:
-    """Return the fold along a line whose unfolding makes the section most like its flat neighbour.
+def pulled(line: DarkLine, folded: Pixels, flat: Sequence[Pixels]) -> Fold:
+    """Return the fold along a line whose unfolding makes the section most like its flat neighbours.
 
-    Widths and decay come from a search for the highest correlation beside the fold, on an image of about 320 px.
+    Widths and decay come from a search for the highest correlation beside the fold, on images of about 320 px. It is
+    the mean over the neighbours: what lies between them by a net, or their mean, is softer, and the flow farther off.
     """
     scale = max(1, -(-max(folded.shape) // _WORK_PX))
-    seen, wanted = (_small(image, scale) for image in (folded, flat))
+    seen, *wanted = (_small(image, scale) for image in (folded, *flat))
     points = tuple(((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5) for x, y in line.points)
     half = line.half_px / scale
 
@@ -41,16 +44,20 @@ def pulled(line: DarkLine, folded: Pixels, flat: Pixels) -> Fold:
     return Fold(line.points, line.half_px, line.half_px + shift, min(decay, 0.5))
 
 
-def _likeness(flow: Reals, d: Reals, fold: Fold, seen: Pixels, wanted: Pixels) -> float:
-    """Return the correlation of the unfolded section with its neighbour, beside the lost band."""
+def _likeness(flow: Reals, d: Reals, fold: Fold, seen: Pixels, wanted: Sequence[Pixels]) -> float:
+    """Return the mean correlation of the unfolded section with its neighbours, beside the lost band."""
     y, x = np.indices(seen.shape, np.float32) + flow
     inside = (y >= 0) & (y < seen.shape[0]) & (x >= 0) & (x < seen.shape[1])
     kept = inside & (d > fold.lost_px + 2) & (d < fold.lost_px + 120)
     if kept.sum() < 64:
         return -1.0
-    a, b = sampled(seen, flow)[kept], wanted[kept]
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).mean() / max(a.std() * b.std(), 1e-9))
+    unfolded = _normal(sampled(seen, flow)[kept])
+    return float(np.mean([(unfolded * _normal(neighbour[kept])).mean() for neighbour in wanted]))
+
+
+def _normal(values: Pixels) -> Pixels:
+    centred: Pixels = (values - values.mean()) / max(float(values.std()), 1e-6)
+    return centred
 
 
 def sampled(image: Pixels, flow: Reals, cubic: bool = False) -> Pixels:

@@ -125,7 +125,7 @@ class Fold:
         # No jump where the touched band ends.
         weight = np.clip((self.around_px - s) / _FADE_PX, 0, 1).astype(np.float32)
         black, between = np.where(cover, np.float32(0), image), self._between(first, second, near)
-        flow = self._flow(line, black, between, near) * weight
+        flow = self._flow(line, black, (first, second), between, near) * weight
         if self.method == "not_unfolded":
             flow = np.zeros_like(flow)
         unfolded = sampled(black, flow, cubic=True)
@@ -170,10 +170,13 @@ class Fold:
         made: Pixels = _planes.through(net.graph, net.reach, np.stack((first, second)), near, 1)[0]
         return made
 
-    def _flow(self, line: DarkLine, black: Pixels, between: Pixels, near: Mask) -> Reals:
+    def _flow(
+        self, line: DarkLine, black: Pixels, neighbours: tuple[Pixels, Pixels], between: Pixels, near: Mask
+    ) -> Reals:
         net = self._nets.get("unfolding")
         if net is None:
-            fold = pulled(line, black, between)
+            first, second = neighbours
+            fold = pulled(line, black, (first,) if first is second else neighbours)
             return lines.unfolding([fold], *lines.pixels(black.shape))
         flow: Reals = _planes.through(net.graph, net.reach, np.stack((black, between)), near, 2).astype(np.float64)
         return flow
