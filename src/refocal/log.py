@@ -196,7 +196,7 @@ def retake_table(events: Iterable[Event]) -> str:
     table.writeheader()
     for event in latest(events).values():
         if event.get("decision") in ("retake", "unreadable"):
-            table.writerow(event)
+            table.writerow({**event, "reason": event.get("reason") or event.get("error")})
     return text.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Files that cannot be restored: each is named in one line, the others are done, nothing raw is touched."""
 
+import csv
 import json
 import os
 import resource
@@ -88,7 +89,8 @@ def test_a_folder_with_every_bad_file_is_done_but_for_these(program: Program, tm
         assert f"failed: {name}: " in said.err
     assert all(rows[name]["decision"] == "restored" for name in GOOD)
     assert not list(out.rglob("*.part"))
-    assert "truncated.png" in (out / "retake.csv").read_text()
+    wanted = {row["path"]: row["reason"] for row in csv.DictReader((out / "retake.csv").open())}
+    assert wanted["truncated.png"] == rows["truncated.png"]["error"]
     page = (out / "report.html").read_text()
     assert "narrow.tif" in page
     again = program("restore", raw, "-o", out, "--restorer", "unsharp", "--gate", "always", "--json", code=1)
@@ -138,6 +140,8 @@ def test_an_output_that_cannot_be_written_is_refused(inside: Program, tmp_path: 
         assert str(out) in inside("restore", raw, "-o", out, "--restorer", "unsharp", code=2).line
         assert str(out) in inside("degrade", raw, "-o", out, "--degradation", "quantise", code=2).line
     assert "log.jsonl" in inside("report", raw, code=2).line
+    inside("restore", raw, "-o", tmp_path / "out", "--restorer", "unsharp", "-q")
+    assert "nowhere" in inside("report", tmp_path / "out", "--truth", "nowhere", code=2).line
 
 
 def _small_files_only() -> None:

@@ -132,6 +132,9 @@ def report(
     """
     if not (out / LOG).is_file():
         raise BadOptionError(f"{out} holds no {LOG}; give the output folder of a run")
+    for option, folder in (("--truth", truth), ("--inputs", inputs)):
+        if folder is not None and not folder.exists():
+            raise BadOptionError(f"{option} {folder}: no such folder")
     print(_report(out, inputs, truth, pictures))
 
 
