@@ -22,7 +22,7 @@ PAGE = "bursts.html"
 def burst(
     stream: Annotated[list[Path], typer.Argument(help="folder of frames, or stack (TIFF, MRC), in the order of time")],
     out: Annotated[Path, typer.Option("--out", "-o", help="output folder")],
-    restorer: Annotated[str, typer.Option(help="model file or name, or kind:option=value,...")] = "merge",
+    restorer: Annotated[str, typer.Option(help="model file or name, or kind:option=value,...")] = "burst-em",
     frames: Annotated[int, typer.Option(help="frames of a burst at most", min=1, max=64)] = 5,
     every: Annotated[int, typer.Option(help="restore each N-th frame; 0 as few as cover the strip", min=0)] = 0,
     share: Annotated[float, typer.Option(help="part of a frame that its burst must show", min=0.1, max=1)] = 0.6,
