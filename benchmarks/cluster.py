@@ -39,7 +39,7 @@ def drawn(folder, shape, chunk):
 
 
 def digest(volume):
-    """Return the hash of all files of a volume, names included; the attributes name the job's time of nothing."""
+    """Return the hash of all files of a volume, names and attributes included; those hold the volume's own name."""
     found = hashlib.sha256()
     for path in sorted(p for p in volume.rglob("*") if p.is_file() and p.suffix != ".partial"):
         found.update(path.relative_to(volume).as_posix().encode() + b"\0" + path.read_bytes())
@@ -50,19 +50,20 @@ def kills(folder, count, seconds):
     """Kill a random worker every few seconds until `count` are dead, and finish."""
     given = drawn(folder, (16, 1024, 1024), (2, 128, 128))
     job, storage = Job(restorer=Part(kind="wiener"), gate=Part(kind="always")), Storage(block=(2, 128, 128))
-    restore_volume(given, folder / "alone.zarr", job, storage)
+    alone = folder / "alone" / "out.zarr"
+    restore_volume(given, alone, job, storage)
     pool, reaper, runs = Pool(workers=2, memory="1GiB"), Reaper(count, seconds), 0
     begun = time.perf_counter()
     while reaper.left:
         # Each run of the command meets kills until it is through; a fresh output then gives the rest something to do.
         runs, pools, before = runs + 1, 0, reaper.left
-        out, summary = folder / f"out{runs}.zarr", None
+        out, summary = folder / f"run{runs}" / "out.zarr", None
         while summary is None:
             work, pools = begin(given, out, job, storage), pools + 1
             # As the command does: where Dask gave all local workers up, others are started.
             with suppress(DesertedError), workers(pool) as client, reaper.at(client):
                 summary = spread(work, client, pool)
-        wrong, same = len(verify_volume(out).failed), digest(out) == digest(folder / "alone.zarr")
+        wrong, same = len(verify_volume(out).failed), digest(out) == digest(alone)
         print(
             f"run {runs}: {before - reaper.left} kills, {pools} pools, failed {len(summary.failed)}, "
             f"verify names {wrong}, identical: {same}",
