@@ -19,6 +19,7 @@ from refocal.sections import ORIGIN, Sections, likeness
 from refocal.tiles import TileSource, estimate_contrast
 from refocal.values import Contrast
 
+SHIPPED = "fold:interpolation=fold-interpolate"
 FOLDS, MATERIAL = "folds.html", "material"
 """What a run leaves beside the sections: the page about the folds, and the masks for FEABAS."""
 _ALIKE = 0.05
@@ -29,7 +30,7 @@ _GRID = re.compile(r"(?<![a-z])(?:r(?:ow)?[-_]?\d+[^0-9a-z]*c(?:ol)?|c(?:ol)?[-_
 def unfold(
     inputs: Inputs,
     out: Out,
-    restorer: Annotated[str, typer.Option(help="kind:option=value,..., e.g. fold:method=substitution")] = "fold",
+    restorer: Annotated[str, typer.Option(help="kind:option=value,..., e.g. fold:method=substitution")] = SHIPPED,
     neighbours: Annotated[int, typer.Option(help="sections to search on each side", min=1, max=8)] = 2,
     darkness: Annotated[float, typer.Option(help="dark is below this share of the median", min=0.01, max=1)] = 0.42,
     material: Annotated[bool, typer.Option(help="write FEABAS material masks of the folds to material/")] = False,
