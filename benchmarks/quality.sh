@@ -30,7 +30,7 @@ case $table in
       {kind: astigmatism, defocus_px: [-2.0, 2.0], astigmatism_px: [0.3, 1.5]}], weights: [0.75, 0.25]},
       {kind: gaussian_noise, sigma: [2, 20]}, {kind: quantise}]' -r unsharp:sigma_px=1.6,amount=1 \
       -r wiener:sigma_px=1,noise=0.04 -r wiener:sigma_px=1.5,noise=0.04 -r wiener:sigma_px=1.5,noise=0.15 \
-      -r richardson_lucy:sigma_px=1.5,iterations=5 -r gran-em "$@"
+      -r richardson_lucy:sigma_px=1.5,iterations=5 -r gran-em -r student-em "$@"
     ;;
   sharp)
     score 'chain:steps=[{kind: gaussian_noise, sigma: 3}, {kind: quantise}]' -r gran-em "$@"
