@@ -90,14 +90,11 @@ def restore_rows(
     threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
     if truth is None or seen is None:
         truth, seen = _drawing(size)
-    more = tuple(Variant(f"openvino auto: {Path(m).stem}", "openvino", {}, "bf16", str(header.find(m))) for m in also)
-    there = [v for v in (*variants, *more) if _installed(v.backend)]
+    there = [v for v in (*variants, *map(_other, also)) if _installed(v.backend)]
     needed = {f"peak {v.peak}": Variant(f"peak {v.peak}", "peak", {"precision": v.peak}) for v in there}
     with contextlib.ExitStack() as stack:
-        workers = {
-            v.name: stack.enter_context(_Worker(v, v.model or str(path), seen, threads or 1))
-            for v in (*there, *needed.values())
-        }
+        every = (*there, *needed.values())
+        workers = {v.name: stack.enter_context(_Worker(v, v.model or str(path), seen, threads or 1)) for v in every}
         median = _medians(workers, rounds)
         flops = {m: _flop(Path(m), truth.shape) for m in {v.model or str(path) for v in there}}
         results = {v.name: workers[v.name].ask("result") for v in there}
@@ -111,6 +108,10 @@ def restore_rows(
             "threads": threads,
             "cpu": cpu(),
         }
+
+
+def _other(model: str | Path) -> Variant:
+    return Variant(f"openvino auto: {Path(model).stem}", "openvino", {}, "bf16", str(header.find(model)))
 
 
 def _speed(variant: Variant, truth: Pixels, seconds: Mapping[str, float], flop: float) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from refocal import weights
 from refocal.header import ModelHeader, ReachHeader
 from refocal.nets._folded import fold
 from refocal.values import Reach
+from refocal.whole import whole
 
 # Smaller tensors (shapes, scalars) stay as they are.
 _STORE_AS_HALF = 64
@@ -61,7 +62,8 @@ def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
     model.producer_name, model.producer_version = "refocal", header.refocal
     model.graph.name = header.name
     content: bytes = model.SerializeToString(deterministic=True)
-    weights.replace(Path(path), content)
+    with whole(Path(path)) as part:
+        part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -28,6 +28,7 @@ from refocal.evaluate import Truth, degrade
 from refocal.header import ModelHeader
 from refocal.metrics.psnr import psnr
 from refocal.values import Example, Pixels
+from refocal.whole import whole
 
 HELD_OUT = 4
 """One tile of four measures what is lost, and calibrates nothing."""
@@ -98,9 +99,10 @@ def quantise(model: str | Path, tiles: Sequence[Truth], out: Path, most_db: floa
         lost = Lost(_scores(path, held, precision="f32"), _scores(made, held))
         if not lost.db <= most_db:
             raise BadOptionError(f"{about.name} in int8: {lost}; {most_db:g} dB are allowed, so nothing was written")
-        weights.replace(out.with_suffix(".onnx"), graph)
-        weights.replace(out, made.read_bytes())
-    weights.replace(out.with_suffix(".md"), _card(path, named, lost, len(shown)).encode())
+        files = {".onnx": graph, out.suffix: made.read_bytes(), ".md": _card(path, named, lost, len(shown)).encode()}
+    for suffix, content in files.items():
+        with whole(out.with_suffix(suffix)) as part:
+            part.write_bytes(content)
     return lost
 
 

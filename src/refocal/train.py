@@ -24,6 +24,7 @@ from refocal.examples.tiles import Tiles, draw_examples
 from refocal.objectives._batch import Batch
 from refocal.recipe import Recipe
 from refocal.values import Degradation, Example
+from refocal.whole import whole
 
 Report = Callable[[Mapping[str, Any]], None]
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -82,8 +83,7 @@ def train(
     torch.manual_seed(recipe.seed)
     net, optimiser, objective = _make(recipe, fabric)
     model, optimiser = fabric.setup(net, optimiser)
-    if all(parameter.ndim < 5 for parameter in net.parameters()):  # torch has no such order for nets of volumes
-        model = model.to(memory_format=torch.channels_last)
+    model = model if _has_volumes(net) else model.to(memory_format=torch.channels_last)
     mean = AveragedModel(net, multi_avg_fn=_average(recipe.ema)) if recipe.ema else None
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
@@ -103,6 +103,11 @@ def train(
             if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
     return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
+
+
+def _has_volumes(net: nn.Module) -> bool:
+    """Say whether a net has weights for volumes, for which torch has no channels-last order of that name."""
+    return any(parameter.ndim > 4 for parameter in net.parameters())
 
 
 def _draw(recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int]) -> list[Example]:
@@ -271,7 +276,6 @@ class _State:
             raise self.diverged("a weight is not finite", path.with_name("last.ckpt"))
         if not self.writes:
             return
-        part = path.with_suffix(".part")
         content = {
             "recipe": self.recipe.model_dump_json(),
             "step": self.step,
@@ -285,8 +289,8 @@ class _State:
             "optimiser": self.optimiser.state_dict(),
             "objective": self.objective.state_dict(),
         }
-        torch.save(content, part)
-        part.replace(path)
+        with whole(path) as part:
+            torch.save(content, part)
 
     def diverged(self, what: str, last: Path) -> DivergedError:
         if not last.exists():

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from refocal import families, header
 from refocal.errors import BadModelError, UsageError
 from refocal.header import ModelHeader
 from refocal.values import Pixels
+from refocal.whole import whole
 
 
 def round_to(net: nn.Module, dtype: torch.dtype = torch.float16) -> nn.Module:
@@ -63,7 +63,8 @@ def write(state: dict[str, Tensor], header_: ModelHeader, path: str | Path) -> M
     table["__metadata__"] = {"refocal": header_.model_dump_json(), "seal": "0" * 64}
     text = json.dumps(table, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
-    replace(path, header.seal(len(text).to_bytes(8, "little") + text) + data)
+    with whole(path) as part:
+        part.write_bytes(header.seal(len(text).to_bytes(8, "little") + text) + data)
     return header_
 
 
@@ -120,13 +121,3 @@ def fold_grey(state: dict[str, Tensor], head: str = "head.0", tail: str = "tail.
     folded[f"{tail}.weight"] = state[f"{tail}.weight"].mean(0, keepdim=True)
     folded[f"{tail}.bias"] = state[f"{tail}.bias"].mean(0, keepdim=True)
     return folded
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: `.part` in the same folder, fsync, rename."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

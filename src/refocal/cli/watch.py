@@ -57,7 +57,6 @@ def watch(
     """
     from refocal.alerts import Messenger, channel
     from refocal.blame import Blame
-    from refocal.layouts import recognise
     from refocal.live import Settings, Watch, lightest
 
     settings = Settings(
@@ -81,19 +80,18 @@ def watch(
             model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
             contrast=_pair(contrast), carry=way or lightest(folder, out, show.say), check=check,
         )  # fmt: skip
-        kind = recognise(folder) if layout == "auto" else layout
-        started = (
-            f"watching {folder} (layout {kind}), writing to {out}: gate {gate}, {restorer or model}; "
-            f"live page: refocal dashboard {out}; Ctrl-C ends it"
-        )
-        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show, started)
+        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
     if not quiet:
-        words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        typer.echo(f"{sum(counts.values())} tiles{': ' if words else ''}{words}", err=True)
-        typer.echo(f"{out / LOG}  {out / RETAKES}  (refocal report {out} makes {out / REPORT})", err=True)
+        _say_end(counts, out)
 
 
-def _run(start: "Callable[[], Watch]", show: "_Status", started: str) -> Mapping[str, int]:
+def _say_end(counts: Mapping[str, int], out: Path) -> None:
+    words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    typer.echo(f"{sum(counts.values())} tiles{': ' if words else ''}{words}", err=True)
+    typer.echo(f"{out / LOG}  {out / RETAKES}  (refocal report {out} makes {out / REPORT})", err=True)
+
+
+def _run(start: "Callable[[], Watch]", show: "_Status") -> Mapping[str, int]:
     """Run a watch until a signal, or until it stops by itself; a second signal leaves at once. Return what is done."""
     told: list[int] = []
 
@@ -105,7 +103,7 @@ def _run(start: "Callable[[], Watch]", show: "_Status", started: str) -> Mapping
     before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         running = start()
-        show.say(started)
+        show.started(running)
         while not told and not running.wait(0.2):
             show.draw(running)
         show.stopping()
@@ -146,6 +144,13 @@ class _Status:
             "share is away" if state["gone"] else "",
         ]
         self._update("  ".join(word for word in words if word))
+
+    def started(self, running: "Watch") -> None:
+        job, out = running.job, running.out
+        self.say(
+            f"watching {running.root} (layout {running.layout}), writing to {out}: gate {job.gate.kind}, "
+            f"{job.restorer.kind if job.restorer else job.model}; live page: refocal dashboard {out}; Ctrl-C ends it"
+        )
 
     def stopping(self) -> None:
         self._update("finishing the tile in hand; once more to leave at once")

@@ -85,8 +85,9 @@ class Watch:
         self.root, self.out, self.job, self.settings = Path(root), Path(out), job, settings
         if not self.root.is_dir():
             raise UsageError(f"{self.root}: no such folder")
-        kind = layouts.recognise(self.root) if settings.layout == "auto" else settings.layout
-        self._layout: Layout = families.make("layouts", kind)
+        self.layout = layouts.recognise(self.root) if settings.layout == "auto" else settings.layout
+        """The kind of the layout."""
+        self._layout: Layout = families.make("layouts", self.layout)
         check_output([self.root], self.out, job.carry)
         self._stop = threading.Event()
         self._error: BaseException | None = None
