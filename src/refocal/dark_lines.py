@@ -306,9 +306,9 @@ def _followed(smooth: Pixels, mask: Mask, start: Reals, end: Reals, level: float
     knots = start + np.linspace(0, length, _KNOTS)[:, None] * along + weight[:, None] * normal
     fit = _hats(t, length) @ weight
     half = np.maximum(last - radius - fit, fit - (first - radius))[there] + 0.5
-    straight = np.abs(weight - np.linspace(weight[0], weight[-1], _KNOTS)).max() < 1 + 0.1 * np.median(half)
-    if straight:
-        slope, rise = np.polyfit(t[there], middle[there], 1)
+    slope, rise = _robust(t[there], middle[there])
+    off = np.abs(middle - rise - slope * t)[there]
+    if np.percentile(off, 75) < 1 + 0.1 * np.median(half):
         knots = start + np.array([[0.0], [length]]) * along + (rise + slope * np.array([[0.0], [length]])) * normal
         half = np.maximum(last - radius - rise - slope * t, rise + slope * t - (first - radius))[there] + 0.5
     flanked, step = _beside(profile, first, last, level)
@@ -340,6 +340,16 @@ def _edges(low: Mask, radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
         first[i] = before[-1] + 1 if len(before) else 0
         last[i] = after[0] - 1 if len(after) else len(row) - 1
     return first, last
+
+
+def _robust(t: Reals, middle: Reals, rounds: int = 5) -> tuple[float, float]:
+    """Return slope and rise of the line through most of some points; what dark tissue adds at places does not count."""
+    near = np.ones(len(t), np.bool_)
+    for _ in range(rounds):
+        slope, rise = np.polyfit(t[near], middle[near], 1)
+        off = np.abs(middle - rise - slope * t)
+        near = off <= max(1.0, 2 * float(np.median(off)))
+    return float(slope), float(rise)
 
 
 def _clear(profile: Pixels, first: NDArray[np.int64], last: NDArray[np.int64], there: Mask) -> Mask:
