@@ -296,7 +296,7 @@ def _followed(smooth: Pixels, mask: Mask, start: Reals, end: Reals, level: float
     filled = float(there.mean())
     if there.sum() < 8:
         return None
-    there = _clear(profile, first, last, there)
+    seen, there = there, _clear(profile, first, last, there)
     middle = (first + last) / 2.0 - radius
     bent = _hats(t, length)[there]
     weight, *_ = np.linalg.lstsq(
@@ -313,9 +313,9 @@ def _followed(smooth: Pixels, mask: Mask, start: Reals, end: Reals, level: float
         half = np.maximum(last - radius - rise - slope * t, rise + slope * t - (first - radius))[there] + 0.5
     flanked, step = _beside(profile, first, last, level)
     widest = float(np.percentile(half, 90))  # above it lie crossings and forks
-    width = (last - first + 1)[there] / 2
+    width = (last - first + 1)[seen] / 2
     usual = float(np.median(width))
-    ragged = max(float(np.median(np.abs(a[4:] - a[:-4]))) for a in (width, middle[there])) / usual
+    ragged = max(float(np.median(np.abs(a[4:] - a[:-4]))) for a in (width, middle[seen])) / usual
     return _Band(knots, widest, filled, flanked, step, ragged, widest / usual)
 
 
