@@ -130,7 +130,7 @@ def test_another_job_in_the_same_output_is_refused_unless_asked_for(
     refused = program(*run, code=2).line
     assert "another job" in refused
     assert "--overwrite" in refused
-    assert "gate: sharpness -> always; " in refused
+    assert "(gate: sharpness -> always)" in refused
     assert files(out) == before
     assert f"{BLOCKS} restored" in program(*run, "--overwrite").err
     assert all((out / name).read_bytes() != before[name] for name in ("t1.tif", "t10.png"))

@@ -25,26 +25,27 @@ from refocal.values import Counts, ImageInfo
 
 __all__ = ["Mrc"]
 
-_FIELDS: dict[str, tuple[str, int]] = {
-    "n": ("3i4", 0),  # columns, rows, sections
-    "mode": ("i4", 12),
-    "start": ("3i4", 16),
-    "m": ("3i4", 28),
-    "cell": ("3f4", 40),  # angstrom
-    "angles": ("3f4", 52),
-    "axes": ("3i4", 64),
-    "min": ("f4", 76),
-    "max": ("f4", 80),
-    "mean": ("f4", 84),
-    "space_group": ("i4", 88),
-    "extended": ("i4", 92),
-    "version": ("i4", 108),
-    "imod_stamp": ("i4", 152),
-    "imod_flags": ("i4", 156),
-    "map": ("S4", 208),
-    "machine": ("V4", 212),
-    "rms": ("f4", 216),
+_FIELDS: dict[str, tuple[str, int, int]] = {
+    "n": ("i4", 3, 0),  # columns, rows, sections
+    "mode": ("i4", 1, 12),
+    "start": ("i4", 3, 16),
+    "m": ("i4", 3, 28),
+    "cell": ("f4", 3, 40),  # angstrom
+    "angles": ("f4", 3, 52),
+    "axes": ("i4", 3, 64),
+    "min": ("f4", 1, 76),
+    "max": ("f4", 1, 80),
+    "mean": ("f4", 1, 84),
+    "space_group": ("i4", 1, 88),
+    "extended": ("i4", 1, 92),
+    "version": ("i4", 1, 108),
+    "imod_stamp": ("i4", 1, 152),
+    "imod_flags": ("i4", 1, 156),
+    "map": ("S4", 1, 208),
+    "machine": ("V4", 1, 212),
+    "rms": ("f4", 1, 216),
 }
+"""Each field's kind, how many of it, and at which byte."""
 _IMOD_STAMP = 1146047817
 _SIGNED = 1
 _DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -59,8 +60,11 @@ def _layout(order: Order) -> np.dtype[Any]:
     return np.dtype(
         {
             "names": list(_FIELDS),
-            "formats": [np.dtype(kind).newbyteorder(order) for kind, _ in _FIELDS.values()],
-            "offsets": [offset for _, offset in _FIELDS.values()],
+            # Not "3i4": numpy parses that as Python source, which threads of Python 3.11 cannot do at the same time.
+            "formats": [
+                (f"{order}{kind}", (count,)) if count > 1 else f"{order}{kind}" for kind, count, _ in _FIELDS.values()
+            ],
+            "offsets": [offset for *_, offset in _FIELDS.values()],
             "itemsize": _HEADER,
         }
     )
