@@ -150,7 +150,7 @@ def run_job(
     check_output(inputs, out, job.carry)
     if source.contrast is None:
         source.contrast = estimate_contrast(source)
-    refuse_pixel_size(prepared.gate, *_first_pixel_size(source))
+    refuse_pixel_size(prepared.gate, lambda: _first_pixel_size(source))
     contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
     resolved = {**prepared.resolved, "contrast": contrast}
     refuse_other_job(out / LOG, resolved, overwrite)
@@ -173,8 +173,13 @@ def run_job(
     return summary
 
 
-def refuse_pixel_size(gate: Gate, name: str, pixel_nm: float | None) -> None:
+def refuse_pixel_size(gate: Gate, first: Callable[[], tuple[str, float | None]]) -> None:
     """Refuse a gate that was calibrated for another pixel size, before each tile fails for it.
+
+    Parameters
+    ----------
+    first
+        Returns the name of the first input and its pixel size; called only for a gate that was calibrated.
 
     Raises
     ------
@@ -183,6 +188,7 @@ def refuse_pixel_size(gate: Gate, name: str, pixel_nm: float | None) -> None:
     """
     same_pixel = getattr(gate, "same_pixel", None)
     if same_pixel is not None:
+        name, pixel_nm = first()
         try:
             same_pixel(pixel_nm)
         except UnsupportedError as error:

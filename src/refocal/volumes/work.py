@@ -187,7 +187,7 @@ def begin(
     same = volume_formats.kind_of(store(given)) == kind
     info = output_info(source.info, kind, same, storage)
     prepared = prepare(job, restorer)
-    refuse_pixel_size(prepared.gate, str(given), source.info.voxel_nm and source.info.voxel_nm[2])
+    refuse_pixel_size(prepared.gate, lambda: (str(given), source.info.voxel_nm and source.info.voxel_nm[2]))
     size = grid.block_size(info, prepared.restorer.reach, storage.block)
     made = levels(info, storage.levels if _blockwise(kind) else 1)
     resolved = {**prepared.resolved, **_plan(given, source, kind, size, made, storage)}
