@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from refocal import families
+from refocal import families, weights
 from refocal.errors import BadModelError, BadOptionError, DivergedError
 from refocal.examples.tiles import Tiles, draw_examples
 from refocal.objectives._batch import Batch
@@ -83,7 +83,7 @@ def train(
     torch.manual_seed(recipe.seed)
     net, optimiser, objective = _make(recipe, fabric)
     model, optimiser = fabric.setup(net, optimiser)
-    model = model if _has_volumes(net) else model.to(memory_format=torch.channels_last)
+    weights.channels_last(model)
     mean = AveragedModel(net, multi_avg_fn=_average(recipe.ema)) if recipe.ema else None
     degradation = families.make("degradations", recipe.degradation, **recipe.degradation_options)
     state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
@@ -103,11 +103,6 @@ def train(
             if state.step % recipe.checkpoint_every == 0 or due:
                 state.save(out / "last.ckpt")
     return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
-
-
-def _has_volumes(net: nn.Module) -> bool:
-    """Say whether a net has weights for volumes, for which torch has no channels-last order of that name."""
-    return any(parameter.ndim > 4 for parameter in net.parameters())
 
 
 def _draw(recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int]) -> list[Example]:
@@ -175,8 +170,6 @@ def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
     if path.suffix == ".ckpt":
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         return dict(loaded["mean"] or loaded["net"])
-    from refocal import weights
-
     return dict(weights.load(path).state_dict())
 
 

@@ -27,6 +27,12 @@ def round_to(net: nn.Module, dtype: torch.dtype = torch.float16) -> nn.Module:
     return net
 
 
+def channels_last(net: nn.Module) -> nn.Module:
+    """Put a net, in place, into the memory order that is fastest for images; torch has no such order for volumes."""
+    volumes = any(parameter.ndim > 4 for parameter in net.parameters())
+    return net if volumes else net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def save(net: nn.Module, header: ModelHeader, path: str | Path, dtype: torch.dtype = torch.float16) -> ModelHeader:
     """Write a net with its header to `path`, whole or not at all.
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from refocal import families
+from refocal import families, weights
 from refocal.bench import cpu
 from refocal.errors import BadOptionError, nearest
 from refocal.values import Reach
@@ -165,10 +165,7 @@ def _macs(net: nn.Module, shape: tuple[int, ...]) -> float:
 
 
 def _seconds(net: nn.Module, shape: tuple[int, ...], device: str, rounds: int) -> float:
-    volumetric = any(isinstance(layer, nn.Conv3d) for layer in net.modules())
-    net = net.to(device)
-    if not volumetric:
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = weights.channels_last(net.to(device))
     image = torch.rand(shape).to(device)
     taken = []
     with torch.inference_mode():

@@ -86,7 +86,7 @@ class _Graph:
 
     def __init__(self, net: nn.Module, channels: int, device: torch.device, half: bool) -> None:
         self.channels = channels
-        self._net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._net = weights.channels_last(net.to(device))
         self._device, self._half = device, half
 
     def whole(self, image: Pixels, /) -> Pixels:
