@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -141,36 +141,58 @@ class _Bucket:
         except ModuleNotFoundError as error:
             raise missing_extra("fsspec", "volumes") from error
         try:
-            self._files, self._root = fsspec.core.url_to_fs(url)
+            # Listings that are kept hide what other workers have written since.
+            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise UsageError(f"{url}: cannot be reached: {' '.join(str(error).split())}") from error
 
     def read(self, name: str) -> bytes | None:
-        with suppress(FileNotFoundError, IsADirectoryError):
+        with suppress(FileNotFoundError, IsADirectoryError), self._errors():
             content: bytes = self._files.cat_file(self._at(name))
             return content
         return None
 
     def write(self, name: str, content: bytes) -> None:
-        self._files.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(self._at(name), content)
+        with self._errors():
+            self._files.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(self._at(name), content)
 
     def exists(self, name: str) -> bool:
-        there: Any = self._files.exists(self._at(name))
+        with self._errors():
+            there: Any = self._files.exists(self._at(name))
         return bool(there)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         root = self._root.strip("/")
-        for found in sorted(self._files.find(self._at(prefix) if prefix else self._root)):
+        with self._errors():
+            try:
+                below = sorted(self._files.find(self._at(prefix) if prefix else self._root))
+            except FileNotFoundError as error:
+                # A folder that is not there is empty; this is a bucket that is not there.
+                raise OSError(f"{self.url}: {error}") from error
+        for found in below:
             yield found.strip("/").removeprefix(root).lstrip("/")
 
     def delete(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._errors():
             self._files.rm_file(self._at(name))
 
     def remove(self) -> None:
-        if self._files.exists(self._root):
-            self._files.rm(self._root, recursive=True)
+        with self._errors():
+            if self._files.exists(self._root):
+                self._files.rm(self._root, recursive=True)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Make an `OSError` of the errors that a file system's own packages raise: no answer, no credentials."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            if type(error).__module__ == "builtins":
+                raise
+            raise OSError(f"{self.url}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"

@@ -292,6 +292,31 @@ def test_a_store_that_takes_some_blocks_never_and_one_that_is_read_only(given, m
         restore_volume(given, out.replace("broken", "readonly"), COPY)
 
 
+class NotAnswering(memory.MemoryFileSystem):
+    """A file system whose package has errors of its own, as those of S3 have."""
+
+    protocol = "notanswering"
+
+    class NoAnswerError(Exception):
+        """Not an OSError."""
+
+    def _info(self, *_, **__):
+        raise self.NoAnswerError("Could not connect\nto the endpoint")
+
+    exists = info = cat_file = pipe_file = find = _info
+
+
+fsspec.register_implementation("notanswering", NotAnswering, clobber=True)
+
+
+def test_a_store_that_does_not_answer_is_one_line(given, inside, monkeypatch):
+    monkeypatch.setattr("refocal.store._WAIT_SECONDS", 0.0)
+    for arguments in (["info"], ["verify"], ["restore", given, "-o"]):
+        result = inside(*arguments, "notanswering://bucket/v.zarr", code=1)
+        assert result.line.startswith("refocal: notanswering://bucket/v.zarr"), result.err
+        assert result.line.endswith(": Could not connect to the endpoint")
+
+
 def test_a_worker_that_runs_out_of_memory_halves_its_batch_once_for_all(given, tmp_path):
     asked = []
 
