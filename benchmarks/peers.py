@@ -6,8 +6,8 @@
 
 Every tool runs in a process of its own on the same 8-bit tiles, one after the other, with as many threads as
 OMP_NUM_THREADS says. Filters are told the true width of the blur, which nobody knows in practice. CARE is trained by
-CAREamics on pairs that are degraded as the tested tiles are, for as many seconds as the model was trained (--seconds
-for other). What cannot be run is named below the table, with the reason.
+CAREamics on pairs that are degraded as the tested tiles are, for as many seconds as the first model was trained
+(--seconds for other). What cannot be run is named below the table, with the reason.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
         folder = Path(text)
         np.savez(folder / "given.npz", **{f"t{i}": e.frames.image for i, e in enumerate(examples)})
         tools = {
-            asked.model: (sys.executable, "refocal", {"model": asked.model}),
+            **{Path(m).stem: (sys.executable, "refocal", {"model": m}) for m in asked.model},
             "scikit-image Richardson-Lucy": (sys.executable, "richardson_lucy", {"sigma_px": asked.sigma}),
             "scikit-image unsupervised Wiener": (sys.executable, "unsupervised_wiener", {"sigma_px": asked.sigma}),
             "OpenCV unsharp": (sys.executable, "opencv_unsharp", {"sigma_px": asked.sigma}),
@@ -78,7 +78,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", help="sharp tiles, [group=]path")
-    parser.add_argument("--model", default="gran-em")
+    parser.add_argument("--model", nargs="+", default=["gran-em"])
     parser.add_argument("--degradation", default="gran_protocol")
     parser.add_argument("--sigma", type=float, default=1.6, help="width of the blur that filters are told, px")
     parser.add_argument("--limit", type=int)
@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
 
 def _train_care(asked: argparse.Namespace, spoil: object, folder: Path) -> str:
     """Train CARE and return how, in words; what goes wrong is told when it is to restore."""
-    seconds = asked.seconds or header.read(header.find(asked.model)).training.seconds
+    seconds = asked.seconds or header.read(header.find(asked.model[0])).training.seconds
     pairs = list(_pairs(read_truths(asked.train, None, asked.train_limit), spoil))
     seen, truth = (np.stack([pair[i] for pair in pairs]) for i in (0, 1))
     np.savez(folder / "pairs.npz", seen=seen, truth=truth)

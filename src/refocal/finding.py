@@ -19,6 +19,7 @@ def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
         If an input is missing, nothing is found, or two different files have the same relative name.
     """
     found: dict[str, Path] = {}
+    inputs = list(inputs)
     for given in inputs:
         if not given.exists():
             raise UsageError(f"{given}: no such file or folder")
@@ -32,7 +33,8 @@ def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
                     "or give the folder that holds both"
                 )
     if not found:
-        raise UsageError("no images found; expected image files, or folders that hold some")
+        where = f"{', '.join(map(str, inputs))}: " if inputs else ""
+        raise UsageError(f"{where}no images found; expected image files, or folders that hold some")
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
