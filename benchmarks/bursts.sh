@@ -32,4 +32,4 @@ for net in "${nets[@]}"; do
   models+=(--model "$net=runs/bursts/$net/${net//_/-}.safetensors")
 done
 python benchmarks/bursts.py tables --model burst-em "${models[@]}"
-python benchmarks/bursts.py probes --model burst-em "${models[@]}"
+python benchmarks/bursts.py artefacts --model burst-em "${models[@]}"
