@@ -2,6 +2,7 @@
 
     python benchmarks/watch.py --minutes 10                        # 25.4 tiles/s of 8.5 MB BMP in shared memory
     python benchmarks/watch.py --minutes 0.2 --size 782x681 --speed 10
+    python benchmarks/watch.py --minutes 2 --speed 4 --soft 0.1 --model student-em   # what two cores restore in time
 
 The acquisition is written by another process. Old sections are deleted by it as the disk fills (`--keep`), as a lab's
 transfer does, so that 130 GB pass through a few. Latency is measured twice: from the moment the writer closed a file
@@ -36,7 +37,8 @@ def main() -> None:
     parser.add_argument("--size", default="3128x2724")
     parser.add_argument("--keep", type=float, default=2.0, help="GB of decided raw tiles that stay")
     parser.add_argument("--soft", type=float, default=0.08, help="share; they stay until they are restored")
-    parser.add_argument("--restorer", default="", help="kind:option=value,...; empty for gran-em")
+    parser.add_argument("--restorer", default="", help="kind:option=value,...; empty for the model")
+    parser.add_argument("--model", default="gran-em")
     parser.add_argument("--no-restore", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--drain", type=float, default=0.0, help="minutes to go on restoring afterwards")
@@ -65,7 +67,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         if event["event"] == "tile" and event["decision"] != "queued":
             sweeper.decided(event)
 
-    job = Job(carry="symlink", restorer=Part.parse(options.restorer) if options.restorer else None)
+    job = Job(model=options.model, carry="symlink", restorer=Part.parse(options.restorer) if options.restorer else None)
     settings = Settings(layout="multisem", restores=not options.no_restore)
     with Watch(raw, out, job, settings, on_event=hear) as running:
         writer = subprocess.Popen([
