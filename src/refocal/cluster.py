@@ -17,13 +17,14 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from refocal.blocks import Block
 from refocal.engine import Summary
 from refocal.errors import BadOptionError, TileError, UsageError, missing_extra
 from refocal.job import Job, Progress
 from refocal.log import Event
-from refocal.volumes import Restoration, Storage, added, begin, finish, join
+from refocal.volumes import UNFINISHED, Restoration, Storage, added, begin, finish, join
 
 _DEATHS = 20
 _FAILURES = 2
@@ -115,7 +116,8 @@ def spread(work: Restoration, client: Any, pool: Pool, progress: Progress | None
         total = added(total, hands.do(stage, progress), stage.name)
         if total.failed:
             return total
-    finish(work)
+    if not finish(work):
+        raise TileError(UNFINISHED)
     return total
 
 
@@ -125,6 +127,7 @@ class _Hands:
     def __init__(self, work: Restoration, client: Any, window: int, batch: int) -> None:
         self._work, self._client, self._window, self._batch = work, client, window, batch
         self._empty = 0
+        self._name = uuid4().hex  # a scheduler answers a name that it knows with what it has, whoever asked
 
     def do(self, stage: Any, progress: Progress | None) -> Summary:
         todo, total = stage.blocks(), Summary({}, (), 0, 0.0)
@@ -180,7 +183,7 @@ class _Hands:
         work = self._work
         future = self._client.submit(
             do, work.out.url, work.ledger.sha256, stage, block, batch,
-            key=f"{stage}-{block.key}-{losses}", pure=False,
+            key=f"{stage}-{block.key}-{losses}-{self._name}", pure=False,
         )  # fmt: skip
         out[future] = block, losses
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -97,6 +98,21 @@ def test_when_no_local_worker_is_left_others_are_started(given, alone, tmp_path,
     assert len(opened) == 2
     assert not summary.failed
     same(alone, tmp_path / "out.zarr")
+
+
+def test_two_volumes_at_once_on_one_scheduler_are_both_done(client, given, tmp_path):
+    import distributed
+
+    def do(name, client):
+        spread(begin(given, tmp_path / name, JOB, STORAGE), client, POOL)
+
+    with distributed.Client(client.scheduler.address) as other:
+        first = threading.Thread(target=do, args=("a.zarr", client))
+        first.start()
+        do("b.zarr", other)
+        first.join()
+    for name in ("a.zarr", "b.zarr"):
+        assert not verify_volume(tmp_path / name).failed
 
 
 def test_workers_are_bound_and_failures_are_named(client, given, tmp_path):

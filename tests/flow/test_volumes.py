@@ -19,11 +19,12 @@ from refocal.frugal import Frugal
 from refocal.job import Job, Part
 from refocal.metrics.seam import seam
 from refocal.store import store
-from refocal.values import Contrast, Frames, Reach, Restored
+from refocal.values import Contrast, Frames, Grade, Reach, Restored
 from refocal.volume_formats import format_of, open_volume
-from refocal.volumes import Storage, restore_volume, verify_volume
+from refocal.volumes import Storage, begin, restore_volume, verify_volume
 from refocal.volumes.contrast import Sectionwise
 from refocal.volumes.places import open_input
+from refocal.volumes.sink import BlockSink
 from refocal.voxels import VolumeInfo
 
 pytest.importorskip("zarr")
@@ -349,6 +350,58 @@ def lambda_of(error):
             raise error
 
     return Raising()
+
+
+class OneFails:
+    """Sees sections of 320 x 320 in two blocks' depth; the first time, the third section is too much for it."""
+
+    reach = Reach()
+
+    def __init__(self):
+        self.left = 1
+
+    def __call__(self, batch, /):
+        if self.left and any(frames.image[0, 0] == 3 for frames in batch):
+            self.left -= len(batch) == 1
+            raise ValueError("the third section")
+        return [Restored(frames.image, contrast=frames.contrast) for frames in batch]
+
+
+def test_a_large_batch_of_blocks_that_are_half_kept_is_done_whole(tmp_path, rng, monkeypatch):
+    class OddRows:
+        def __call__(self, frames, /):
+            return Grade("keep" if frames.image[0, 0] % 2 else "restore", "")
+
+    counts = counts_of(rng, shape=(2, 320, 320))
+    counts[0, ::16, ::16], counts[1, ::16, ::16] = 1, 2
+    given = volume_at(tmp_path / "in.zarr", counts, chunk=(2, 16, 16))
+    monkeypatch.setattr("refocal.gates.always.Always.__call__", lambda _, frames: OddRows()(frames))
+    job = COPY.model_copy(update={"batch": 64})
+    summary = restore_volume(given, tmp_path / "out.zarr", job, Storage(block=(2, 16, 16), levels=1))
+    assert (summary.counts["restored"], summary.counts["kept"]) == (400, 400)
+    assert not verify_volume(tmp_path / "out.zarr").failed
+
+
+def test_a_block_that_failed_is_recorded_once_when_it_is_done_again(tmp_path, rng):
+    counts = counts_of(rng, shape=(6, 40, 40))
+    counts[:, 0, 0] = np.arange(1, 7)
+    given = volume_at(tmp_path / "in.zarr", counts, chunk=(6, 40, 40))
+    work = begin(given, tmp_path / "out.zarr", COPY, restorer=OneFails())
+    (stage,) = work.stages()
+    assert stage.run(stage.blocks()).failed == ("0@0,0,0#2",)
+    assert work.ledger.record("0@0,0,0") is None
+    assert not stage.run(stage.blocks()).failed
+    assert [found["section"] for found in work.ledger.record("0@0,0,0")["sections"]] == [0, 1, 2, 3, 4, 5]
+
+
+def test_each_block_of_a_level_is_made_once(tmp_path, rng, monkeypatch):
+    given = volume_at(tmp_path / "in.zarr", counts_of(rng, shape=(2, 300, 410)))
+    written, real = [], BlockSink._put
+    monkeypatch.setattr(
+        BlockSink, "_put", lambda self, block, counts: (written.append(block.key), real(self, block, counts))[1]
+    )
+    restore_volume(given, tmp_path / "out.zarr", COPY, Storage(block=(2, 128, 128)))
+    assert len(written) == len(set(written)) == 12 + 4
 
 
 # Contrast and context belong to sections, not to blocks.

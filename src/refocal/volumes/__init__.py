@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from refocal.engine import Summary, run
-from refocal.errors import UsageError
+from refocal.errors import TileError, UsageError
 from refocal.job import Job, Progress
 from refocal.log import Event
 from refocal.values import Restorer
@@ -33,6 +33,9 @@ __all__ = [
     "restore_volume",
     "verify_volume",
 ]
+
+
+UNFINISHED = "nothing failed, but not all blocks are recorded; run the same command again to do what is left"
 
 
 def restore_volume(
@@ -68,6 +71,8 @@ def restore_volume(
     ------
     UsageError
         For anything that is wrong with the request as a whole, before any block is touched.
+    TileError
+        If the records of blocks that were done are not there.
     """
     index, count = shard
     if not 0 <= index < count:
@@ -85,11 +90,11 @@ def restore_share(work: Restoration, shard: tuple[int, int] = (0, 1), progress: 
         if stage.name.startswith("level") and not _done(work, stage.name):
             break
         mine = work.mine(stage.blocks(), shard)
-        if stage.name.startswith("level"):
+        if stage.name.startswith("level") and shard[1] > 1:
             mine = chain(mine, stage.blocks())  # others may have ended before this level could begin
         total = added(total, stage.run(mine, work.batch, _shower(work, stage.name, progress)), stage.name)
-    if not total.failed:
-        finish(work)
+    if not total.failed and not finish(work) and shard[1] == 1:
+        raise TileError(UNFINISHED)
     return total
 
 

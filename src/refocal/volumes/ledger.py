@@ -24,21 +24,18 @@ from numpy.typing import NDArray
 
 from refocal.errors import UnreadableError, UsageError
 from refocal.job import differences
-from refocal.log import Event, job_sha256, split_key
+from refocal.log import Event, job_sha256
 from refocal.store import Store, patient, sibling
 
 JOB, LOG = "job.json", "log.jsonl"
-_KEPT = ("decision", "reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected", "clipped", "checked")
-_MOST_OPEN = 256
 
 
 class Ledger:
-    """The records of one output; a journal for `engine.run`."""
+    """The records of one output."""
 
     def __init__(self, out: Store) -> None:
         self.place = sibling(out, ".refocal")
         self.sha256 = ""
-        self._open: dict[str, list[dict[str, Any]]] = {}
 
     def job(self) -> dict[str, Any] | None:
         """Return the resolved job that the output belongs to, None for a new one.
@@ -104,21 +101,9 @@ class Ledger:
             if isinstance(found, dict) and found.get("job_sha256") == self.sha256:
                 yield found
 
-    def append(self, event: Event, /) -> None:
-        """Take the event of a section or a block; the one that says that the voxels are there completes the record."""
-        key, section = split_key(event["key"])
-        if event["decision"] in ("failed", "unreadable", "queued"):
-            self._open.pop(key, None)
-            return
-        facts = {name: event[name] for name in _KEPT if event.get(name) is not None}
-        self._open.setdefault(key, []).append({"section": section, **facts, "seconds": event["seconds"]})
-        if event.get("output_sha256"):
-            self._write(key, event)
-        while len(self._open) > _MOST_OPEN:  # blocks one of whose sections failed
-            self._open.pop(next(iter(self._open)))
-
-    def _write(self, key: str, event: Event) -> None:
-        sections = sorted(self._open.pop(key), key=lambda found: int(found["section"]))
+    def complete(self, key: str, sections: list[dict[str, Any]], event: Event) -> None:
+        """Record a block whose voxels are there: what is known of its sections, and of itself from its last event."""
+        sections = sorted(sections, key=lambda found: int(found["section"]))
         record = {
             "key": key,
             "job_sha256": self.sha256,

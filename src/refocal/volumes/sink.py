@@ -9,24 +9,27 @@ import numpy as np
 
 from refocal.blocks import Block
 from refocal.errors import TileError, WriteError
+from refocal.log import Event, split_key
 from refocal.store import patient
 from refocal.values import Counts, Frames, Grade, Restored
 from refocal.volumes.grid import Page
 from refocal.volumes.ledger import Ledger
 from refocal.voxels import Volume
 
-_MOST_OPEN = 8
+_KEPT = ("decision", "reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected", "clipped", "checked")
 
 
 class BlockSink:
-    """Writes blocks, whole or not at all; sections are gathered in memory.
+    """Writes blocks, whole or not at all, and then their records; sections are gathered in memory.
+
+    It is the journal of its run too: only so does it know which blocks will never be whole, and lets go of these.
 
     Parameters
     ----------
     out
         The level that is written.
     ledger
-        Knows which blocks are done.
+        Knows which blocks are done, and is told.
     given
         The input, to count chunks that are not there; None where the blocks come from elsewhere.
     """
@@ -34,11 +37,17 @@ class BlockSink:
     def __init__(self, out: Volume, ledger: Ledger, given: Volume | None = None) -> None:
         self._out, self._ledger, self._given = out, ledger, given
         self._open: dict[str, tuple[Counts, set[int]]] = {}
-        self._recorded = lru_cache(maxsize=64)(lambda key: ledger.record(key) is not None)
+        self._facts: dict[str, list[dict[str, Any]]] = {}
+        self._failed: set[str] = set()
+        # All sections of a block get one answer, even if another process ends it meanwhile.
+        self._recorded = lru_cache(maxsize=64)(self._is_recorded)
 
     def has(self, block: Block, /) -> bool:
         """Say whether the block is recorded under this job."""
-        return self._recorded(block.home.key if isinstance(block, Page) else block.key)
+        return self._recorded(block.home.key) if isinstance(block, Page) else self._is_recorded(block.key)
+
+    def _is_recorded(self, key: str) -> bool:
+        return self._ledger.record(key) is not None
 
     def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
         """Add a restored section; returns `output_sha256` with the last one of a block.
@@ -54,9 +63,26 @@ class BlockSink:
         """Add a section, or write a whole block, as it is; returns and raises as `write` does."""
         return self._add(block, frames.image) if isinstance(block, Page) else self._put(block, frames.counts)
 
+    def append(self, event: Event, /) -> None:
+        """Take the event of a section or a block; the one that says that the voxels are there completes the record."""
+        key, section = split_key(event["key"])
+        if event["decision"] in ("failed", "unreadable", "queued"):
+            self._failed.add(key)
+            self._open.pop(key, None)
+            self._facts.pop(key, None)
+            return
+        facts = {name: event[name] for name in _KEPT if event.get(name) is not None}
+        facts = {"section": section, **facts, "seconds": event["seconds"]}
+        if event.get("output_sha256"):
+            self._ledger.complete(key, [*self._facts.pop(key, []), facts], event)
+        elif key not in self._failed:
+            self._facts.setdefault(key, []).append(facts)
+
     def _add(self, page: Block, counts: Counts) -> Mapping[str, Any]:
         assert isinstance(page, Page)
         home = page.home
+        if home.key in self._failed:
+            return {}
         if home.key not in self._open:
             self._open[home.key] = np.zeros(home.write.shape, counts.dtype), set()
         gathered, there = self._open[home.key]
@@ -66,8 +92,6 @@ class BlockSink:
         if len(there) == home.write.shape[0]:
             del self._open[home.key]
             return self._put(home, gathered)
-        while len(self._open) > _MOST_OPEN:  # blocks one of whose sections failed
-            del self._open[next(iter(self._open))]
         return {}
 
     def _put(self, block: Block, counts: Counts) -> Mapping[str, Any]:
@@ -76,7 +100,7 @@ class BlockSink:
             patient(partial(self._out.write, block.write, counts))
         except WriteError as error:
             raise WriteError(f"block {block.key} {error}") from error
-        missing = 0 if self._given is None or counts.min(initial=1) != 0 else self._given.missing(block.write)
+        missing = 0 if self._given is None or counts.all() else self._given.missing(block.write)
         return {"output_sha256": digest(counts), "missing_chunks": missing}
 
 

@@ -65,6 +65,8 @@ class Restoration:
     prepared: Prepared
     contrast: Sectionwise
     size: grid.Triple
+    frugal: Frugal
+    """The restorer; what it learns of the memory of this process holds for all blocks."""
     batch: int = 1
 
     @property
@@ -136,7 +138,7 @@ class _Restore:
         pieces = Pieces(work.source, blocks, work.contrast, context)
         sink = BlockSink(work.levels[0], work.ledger, work.source)
         return run(
-            pieces, Frugal(made.restorer), sink, gate=Present(made.gate), check=made.check, log=work.ledger,
+            pieces, work.frugal, sink, gate=Present(made.gate), check=made.check, log=sink,
             batch=batch, progress=show,
         )  # fmt: skip
 
@@ -155,7 +157,7 @@ class _Level:
         finer, coarser = self._work.levels[self._level - 1], self._work.levels[self._level]
         sink = BlockSink(coarser, self._work.ledger)
         source = Halves(finer, coarser.info, blocks)
-        return run(source, None, sink, gate=keep_all, log=self._work.ledger, batch=1, ahead=1, progress=show)
+        return run(source, None, sink, gate=keep_all, log=sink, batch=1, ahead=1, progress=show)
 
 
 def begin(
@@ -241,7 +243,9 @@ def _opened(
     form, target = _target(kind, place, ledger)
     opened = tuple(form.open(target, level, write=True) for level in range(count))
     contrast = Sectionwise(source, Contrast(*job.contrast) if job.contrast else None)
-    return Restoration(given, place, source, opened, kind, ledger, prepared, contrast, size, job.batch)
+    return Restoration(
+        given, place, source, opened, kind, ledger, prepared, contrast, size, Frugal(prepared.restorer), job.batch
+    )
 
 
 def _target(kind: str, place: Store, ledger: Ledger) -> tuple[Any, Store]:
