@@ -162,6 +162,13 @@ def latest(events: Iterable[Event]) -> dict[str, Event]:
     return {event["key"]: event for event in events if event["event"] == "tile"}
 
 
+def of_last_job(path: Path) -> list[Event]:
+    """Return the events of the job that wrote to a log last, those of its earlier runs too."""
+    events = list(read_log(path))
+    last = next((event.get("job_sha256") for event in reversed(events) if event["event"] == "job"), None)
+    return [event for event in events if event.get("job_sha256") == last]
+
+
 def stamp(event: Event) -> tuple[object, object]:
     """Return size and time of change of a tile's file: an operator's word holds as long as these are the same."""
     return event.get("size"), event.get("mtime_ns")

@@ -14,10 +14,10 @@ from typing import Any
 
 from refocal import families
 from refocal.blocks import Block
-from refocal.bursts.mosaic import assemble
+from refocal.bursts.mosaic import MOSAICS, POSITIONS, assemble
 from refocal.bursts.quality import grade
 from refocal.bursts.register import Motion
-from refocal.bursts.sink import BurstSink
+from refocal.bursts.sink import BurstSink, frame_name
 from refocal.bursts.stream import BurstSource, propose_window
 from refocal.bursts.track import Choice
 from refocal.engine import Summary, run
@@ -26,7 +26,7 @@ from refocal.job import LOG, Job, Prepared, Progress, prepare, refuse_other_job
 from refocal.live.ledger import Ledger
 from refocal.live.scanning import Scanner
 from refocal.live.source import LiveSource
-from refocal.log import Log, done, latest, read_log
+from refocal.log import Log, done, job_sha256, latest, of_last_job, read_log
 from refocal.tiles import Tile, TileSource, check_output
 from refocal.values import Contrast, Frames, Restorer
 
@@ -107,6 +107,8 @@ def run_stream(
         window = propose_window([frames.tile(block) for block in frames])
         frames.contrast = window
     refuse_other_job(out / LOG, resolved := _resolved(prepared, stream, window), overwrite)
+    if overwrite:
+        _clear(out, job_sha256(resolved))
     with Log(out / LOG) as log:
         digest = log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs])
         known, before = _known(out / LOG, digest)
@@ -135,6 +137,18 @@ def _resolved(prepared: Prepared, stream: Stream, window: Contrast | None) -> di
     kept = {name: value for name, value in asdict(stream).items() if name not in _FLEETING}
     kept["window"] = None if window is None else [window.low, window.high]
     return {**prepared.resolved, "gate": "frame quality", "stream": kept}
+
+
+def _clear(out: Path, digest: str) -> None:
+    """Remove what another job than this one restored last, by its log: the folder would hold frames of both."""
+    before = of_last_job(out / LOG)
+    if not before or before[0].get("job_sha256") == digest:
+        return
+    for key, event in latest(before).items():
+        if event.get("output"):
+            (out / frame_name(key)).unlink(missing_ok=True)
+    for path in (*out.glob(MOSAICS), *out.glob(POSITIONS)):
+        path.unlink()
 
 
 def _known(log: Path, digest: str) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:

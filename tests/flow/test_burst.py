@@ -236,3 +236,54 @@ def test_streams_and_stopped_frames_become_pairs_to_learn_from(inside: Program, 
     ):
         said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "more", *options, code=2)
         assert words in said.err.splitlines()[-1]
+
+
+def test_frames_that_come_at_once_are_followed_in_natural_order(inside: Program, frames, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in (3, 11, 0, 7, 10, 5, 1, 8, 2, 9, 6, 4):
+        write(folder / f"f{number}.tif", frames[number][None])
+    inside("burst", folder, "-o", tmp_path / "out", "--follow", "--idle", "1", "-q", "--window", "100,6500")
+    assert [e["key"] for e in events(tmp_path / "out", "frame")] == [f"f{number}.tif" for number in range(12)]
+
+
+def test_what_only_the_window_clips_is_restored(inside: Program, frames, tmp_path: Path) -> None:
+    high = float(np.percentile(frames[:3], 90))
+    out = burst_of(inside, frames[:3], tmp_path, "--window", f"100,{high}", "--every", "1")
+    assert [e["decision"] for e in events(out, "tile")] == ["restored"] * 3
+
+
+def test_a_stream_that_cannot_be_read_says_why(inside: Program, frames, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stream.tif", frames[:3].astype(np.int32), photometric="minisblack")
+    said = inside("burst", tmp_path / "stream.tif", "-o", tmp_path / "out", code=1)
+    assert "int32" in said.err
+    assert "--window" not in said.err
+
+
+def test_another_job_leaves_no_frames_or_mosaics_of_the_one_before(inside: Program, frames, tmp_path: Path) -> None:
+    out = burst_of(inside, frames[:7], tmp_path, "--every", "2", "--mosaic")
+    (out / "frames" / "mine.txt").write_text("not of this program")
+    inside("burst", tmp_path / "stream.tif", "-o", out, "--every", "3", "--overwrite", "-q")
+    names = {f.name for f in (out / "frames").iterdir()}
+    assert names == {"stream_0000.tif", "stream_0003.tif", "stream_0006.tif", "mine.txt"}
+    assert not list(out.glob("mosaic*"))
+    assert "Restored images: 3," in (out / "bursts.html").read_text()
+
+
+def test_the_page_of_a_stream_is_written_again_from_where_the_stream_is_now(inside: Program, frames, tmp_path) -> None:
+    out = burst_of(inside, frames[:3], tmp_path, "--every", "1")
+    page = (out / "bursts.html").read_text()
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "stream.tif").rename(tmp_path / "moved" / "stream.tif")
+    assert inside("report", out).out.strip() == str(out / "bursts.html")
+    assert (out / "bursts.html").read_text().count("as recorded") == 0
+    inside("report", out, "--inputs", tmp_path / "moved")
+    assert (out / "bursts.html").read_text() == page
+    inside("report", out, "--truth", tmp_path, code=2)
+
+
+def test_what_was_left_out_is_said(inside: Program, frames, tmp_path: Path) -> None:
+    spoilt = frames[:3].copy()
+    spoilt[1] = 0
+    write(tmp_path / "stream.tif", spoilt)
+    assert "followed: 3, left out: 1" in inside("burst", tmp_path / "stream.tif", "-o", tmp_path / "out").err

@@ -20,6 +20,7 @@ from refocal.values import ImageInfo, Pixels
 from refocal.whole import whole
 
 POSITIONS = "positions.csv"
+MOSAICS = "mosaic*.ome.tif"
 _BAND, _FADE_PX = 512, 48
 _COLUMNS = ("key", "output", "segment", "y_px", "x_px", "height", "width", "y_nm", "x_nm", "frames", "left_out")
 
@@ -54,6 +55,8 @@ def pieces(events: Iterable[Event]) -> dict[int, list[Piece]]:
 def assemble(events: Iterable[Event], out: Path, pixel_nm: float | None) -> list[Path]:
     """Write `mosaic.ome.tif` (`mosaic_N.ome.tif` where there are several segments) and `positions.csv`.
 
+    Mosaics of earlier runs, of other segments, are removed.
+
     Parameters
     ----------
     events
@@ -82,6 +85,8 @@ def assemble(events: Iterable[Event], out: Path, pixel_nm: float | None) -> list
         finally:
             scratch.unlink(missing_ok=True)
         written.append(path)
+    for path in set(out.glob(MOSAICS)).difference(written):
+        path.unlink()
     _write_positions(laid, out / POSITIONS, pixel_nm)
     return written
 

@@ -5,7 +5,7 @@ against the frames of the same place. Everything is measured on the frame in its
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -69,8 +69,13 @@ def blurred(own: Quality, others: Sequence[Quality]) -> str:
 
 
 def grade(frames: Frames) -> Grade:
-    """Grade a burst by its target: a gate that gives up hopeless frames and has all others restored."""
+    """Grade a burst by its target: a gate that gives up hopeless frames and has all others restored.
+
+    Saturated are only frames of which no pixel is valid: in others white is what the window clipped, not the camera.
+    """
     found = measure(frames.image, frames.contrast)
+    if frames.valid is None or frames.valid.any():
+        found = replace(found, saturated=0.0)
     noise = found.noise * (frames.contrast.high - frames.contrast.low)
     if found.fault.startswith("blank"):
         return Grade("no_content", found.fault, noise=noise)

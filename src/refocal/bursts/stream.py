@@ -132,7 +132,8 @@ class BurstSource:
         except LaterError:
             raise
         except TileError as error:
-            seen = Seen(block.key, order, self._shape or (0, 0), _NOTHING, fault=str(error))
+            why = _reason(error, self._frames.tile(block))
+            seen = Seen(block.key, order, self._shape or (0, 0), _NOTHING, fault=why)
         else:
             if last is not None and not self._fresh:
                 self._track.resume(last, self._soft(self._page(last.key)))
@@ -158,7 +159,7 @@ class BurstSource:
         Returns
         -------
         Frames
-            (frame, y, x) uint8, the reference first.
+            (frame, y, x) uint8, the reference first; no pixel is valid where it should not be restored.
 
         Raises
         ------
@@ -176,7 +177,7 @@ class BurstSource:
                 frame = self._windowed(self._page(seen.key))
                 found.append((seen, frame, register.refine(soft, register.softened(frame), start, self._motion).warp))
             except TileError as error:
-                left[seen.key] = str(error)
+                left[seen.key] = _reason(error, self._tiles[seen.key])
         box = register.intersection(burst.reference.shape, [warp for _, _, warp in found])
         planes = [reference[box.slices], *(register.resampled(frame, warp, box) for _, frame, warp in found)]
         shifts = ((0.0, 0.0), *((float(warp[1, 2]), float(warp[0, 2])) for _, _, warp in found))
@@ -184,7 +185,8 @@ class BurstSource:
         with self._lock:
             self._taken[block.key] = Taken(box, shifts, names, left)
         counts = np.stack([np.clip(np.rint(plane), 0, 255).astype(np.uint8) for plane in planes])
-        return Frames(counts, 0, EIGHT_BIT, pixel_nm=self._pixel_nm(burst.reference.key))
+        hopeless = np.zeros(counts.shape, bool) if burst.reference.fault else None
+        return Frames(counts, 0, EIGHT_BIT, hopeless, self._pixel_nm(burst.reference.key))
 
     def facts(self, block: Block) -> dict[str, Any]:
         """Return what the event of a burst says beyond its grade: frames, crop, position, window, pixel size."""
@@ -234,21 +236,29 @@ class BurstSource:
             return image.info.pixel_nm
 
 
+def _reason(error: TileError, tile: Tile) -> str:
+    """Return what is wrong with a frame, without its name, which stands beside it."""
+    return str(error).removeprefix(f"{tile.path}: ")
+
+
 def propose_window(tiles: list[Tile]) -> Contrast:
     """Propose a window from frames spread over a stream, all of one type; 8-bit frames keep theirs.
 
     Raises
     ------
     UnsupportedError
-        If no frame can be read or none has more than one grey value.
+        If no frame can be read (with what the last one says), or none has more than one grey value.
     """
     samples: list[Counts] = []
+    unread = None
     for index in np.linspace(0, len(tiles) - 1, min(_SAMPLES, len(tiles))) if tiles else ():
         tile = tiles[round(index)]
         try:
             samples.append(read_tile(tile.path, tile.page, lambda _: EIGHT_BIT).image)
-        except TileError:
-            continue
+        except TileError as error:
+            unread = error
+    if unread and not samples:
+        raise UnsupportedError(f"no frame can be read: {unread}") from unread
     if samples and all(sample.dtype == np.uint8 for sample in samples):
         return EIGHT_BIT
     try:

@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from refocal import header
+from refocal.bursts.mosaic import MOSAICS, POSITIONS
+from refocal.bursts.sink import FOLDER
 from refocal.bursts.track import Choice
 from refocal.cli import app
 from refocal.cli._show import watching
 from refocal.cli.tiles import AsJson, Quiet, _choice, _say_summary
 from refocal.errors import BadOptionError
 from refocal.job import LOG, Job, Part
+from refocal.log import of_last_job
 from refocal.stream_job import Stream, run_stream
 from refocal.values import Contrast
 
@@ -59,12 +62,27 @@ def burst(
     with watching(lines=False, as_json=as_json, quiet=quiet) as progress:
         summary = run_stream(stream, out, job, settings, overwrite=overwrite, progress=progress)
     if report:
-        from refocal.report.bursts import write_burst_report
-
-        write_burst_report(out / LOG, out / PAGE)
+        write_page(out)
     if not quiet:
-        _say_summary(summary, out, PAGE, "frames", "mosaic*.ome.tif", "positions.csv")
+        typer.echo(_frames(out / LOG), err=True)
+        _say_summary(summary, out, PAGE, FOLDER, MOSAICS, POSITIONS)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+def write_page(out: Path, most: int = 40, inputs: Path | None = None) -> Path:
+    """Write the page of a stream; see `refocal.report.bursts.write_burst_report`."""
+    from refocal.report.bursts import write_burst_report
+
+    return write_burst_report(out / LOG, out / PAGE, most, inputs)
+
+
+def _frames(log: Path) -> str:
+    """Say what became of the frames of the stream."""
+    frames = {e["key"]: e for e in of_last_job(log) if e["event"] == "frame"}.values()
+    left = sum(bool(event["left_out"]) for event in frames)
+    lost = max((event["segment"] for event in frames), default=0)
+    words = f"frames followed: {len(frames)}, left out: {left}"
+    return f"{words}, stage lost: {lost} times; positions hold within a segment" if lost else words
 
 
 def _part(text: str) -> Part:

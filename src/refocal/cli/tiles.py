@@ -14,6 +14,7 @@ from refocal.cli._show import number, tile_line, watching
 from refocal.engine import Summary
 from refocal.errors import BadOptionError
 from refocal.job import LOG, REPORT, RETAKES, Job, Part, run_job
+from refocal.log import read_log
 from refocal.values import Contrast, ImageInfo
 
 Inputs = Annotated[list[Path], typer.Argument(help="image files and folders (searched with their subfolders)")]
@@ -122,9 +123,11 @@ def report(
     out: Annotated[Path, typer.Argument(help="output folder of a run")],
     truth: Annotated[Path | None, typer.Option(help="folder with the true images; adds PSNR and SSIM")] = None,
     inputs: Annotated[Path | None, typer.Option(help="where the raw tiles are, if they were moved")] = None,
-    pictures: Annotated[int, typer.Option(help="show at most so many tiles", min=0)] = 24,
+    pictures: Annotated[
+        int | None, typer.Option(help="show at most so many tiles; 24, or 40 of a stream", min=0, show_default=False)
+    ] = None,
 ) -> None:
-    """Write report.html for a finished or running job.
+    """Write report.html for a finished or running job, or bursts.html for a stream.
 
     For example:
 
@@ -135,7 +138,15 @@ def report(
     for option, folder in (("--truth", truth), ("--inputs", inputs)):
         if folder is not None and not folder.exists():
             raise BadOptionError(f"{option} {folder}: no such folder")
-    print(_report(out, inputs, truth, pictures))
+    jobs = [event["job"] for event in read_log(out / LOG) if event["event"] == "job" and event.get("job")]
+    if not jobs or "stream" not in jobs[-1]:
+        print(_report(out, inputs, truth, 24 if pictures is None else pictures))
+        return
+    from refocal.cli.burst import write_page
+
+    if truth is not None:
+        raise BadOptionError(f"{out} holds a stream, whose restored frames are cut: no --truth is compared")
+    print(write_page(out, 40 if pictures is None else pictures, inputs))
 
 
 @app.command()

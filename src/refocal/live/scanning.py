@@ -244,8 +244,9 @@ class Scanner:
                     folder.markers.add(next(name.removesuffix(end) for end in _DONE_FILES if name.endswith(end)))
                 elif name not in folder.pending and (place := self._layout.place(prefix + name)):
                     self._meet(folder, name, place, now)
-        for name in folder.pending.keys() - seen:
-            del folder.pending[name]
+        # A folder is listed in any order; who follows a stream needs the frames as they were taken.
+        pending = sorted(folder.pending.keys() & seen, key=natural)
+        folder.pending = {name: folder.pending[name] for name in pending}
         self._enter(folder, below, now)
         folder.listed = now
         if check:
@@ -306,8 +307,9 @@ class Scanner:
             key = f"{folder.name}/{name}" if folder.name else name
             state = self._state(key)
             if state is None or state != pending.state:
-                del folder.pending[name]
-                if state is not None:
+                if state is None:
+                    del folder.pending[name]
+                else:
                     folder.pending[name] = Pending(pending.place, state, now)
                 continue
             pending.polls += now > pending.since

@@ -1,5 +1,6 @@
 """One page about a stream: what was restored from what, the way of the stage, and which frames were left out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import refocal
 from refocal.bursts.window import windowed
 from refocal.errors import TileError
 from refocal.formats import open_image
-from refocal.log import latest, read_log, split_key
+from refocal.log import latest, of_last_job, split_key
 from refocal.report.pictures import data_url
 from refocal.values import Contrast, Counts
 from refocal.whole import whole
@@ -31,13 +32,16 @@ class _Shown:
     """Caption and picture (data URL)."""
 
 
-def write_burst_report(log: Path, html_path: Path, most: int = 40) -> Path:
-    """Write the page of a run over a stream and return its path; at most `most` restored frames are pictured."""
-    events = list(read_log(log))
+def write_burst_report(log: Path, html_path: Path, most: int = 40, inputs: Path | None = None) -> Path:
+    """Write the page of a run over a stream and return its path; at most `most` restored frames are pictured.
+
+    `inputs` is where the stream is, if it was moved.
+    """
+    events = of_last_job(log)
     tiles = list(latest(events).values())
     frames = {e["key"]: e for e in events if e["event"] == "frame"}
     jobs = [e for e in events if e["event"] == "job"]
-    inputs = [Path(given) for given in jobs[-1].get("inputs", [])] if jobs else []
+    given = [inputs] if inputs else [Path(name) for name in jobs[-1].get("inputs", [])] if jobs else []
     restored = [e for e in tiles if e["decision"] == "restored" and e.get("frames")]
     picked = [restored[round(i)] for i in np.linspace(0, len(restored) - 1, min(most, len(restored)))]
     left = {e["key"]: e["left_out"] for e in frames.values() if e["left_out"]}
@@ -45,19 +49,26 @@ def write_burst_report(log: Path, html_path: Path, most: int = 40) -> Path:
         left |= {k: why for k, why in (event.get("left_out") or {}).items() if k not in left}
     environment = Environment(loader=PackageLoader("refocal.report", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("bursts.html.j2").render(
-        shown=[_shown(event, log.parent, inputs) for event in picked],
+        shown=[_shown(event, log.parent, given) for event in picked],
         restored=len(restored),
         frames=len(frames),
         left=sorted(left.items()),
         failed=[(e["key"], e.get("error") or e.get("reason") or "") for e in tiles if e["decision"] != "restored"],
         way=_way(list(frames.values())),
         segments=1 + max((e["segment"] for e in frames.values()), default=0),
+        by=_restorer(jobs[-1]["job"]) if jobs else "",
         window=restored[0]["window"] if restored else None,
         version=refocal.__version__,
     )
     with whole(html_path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
     return html_path
+
+
+def _restorer(job: Mapping[str, Any]) -> str:
+    part = job.get("restorer") or {}
+    model = part.get("options", {}).get("model")
+    return Path(model).stem if model else str(part.get("kind", ""))
 
 
 def _shown(event: Mapping[str, Any], out: Path, inputs: list[Path]) -> _Shown:
@@ -90,22 +101,25 @@ def _raw(event: Mapping[str, Any], inputs: list[Path]) -> Counts | None:
 
 
 def _way(frames: list[Mapping[str, Any]]) -> str | None:
-    """Draw the positions of the frames, segments beside each other; frames that were left out are red."""
-    placed = [e for e in frames if e["shape"][0]]
-    if not placed:
+    """Draw the positions of the frames that were placed, segments beside each other, a ring around each first one."""
+    ways: dict[int, list[tuple[float, float]]] = {}
+    for event in frames:
+        if not event["left_out"]:
+            ways.setdefault(event["segment"], []).append((event["y_px"], event["x_px"]))
+    shown = [np.array(ways[segment]) for segment in sorted(ways)][: _WAY_PX // 40]
+    if not shown:
         return None
-    segments = sorted({e["segment"] for e in placed})
-    width = max(40, min(240, _WAY_PX // len(segments)))
-    picture = np.full((360, width * len(segments), 3), 255, np.uint8)
-    for column, segment in enumerate(segments[: _WAY_PX // 40]):
-        own = [e for e in placed if e["segment"] == segment]
-        at = np.array([(e["y_px"], e["x_px"]) for e in own if not e["left_out"]] or [(0.0, 0.0)])
-        low, span = at.min(0), np.maximum(np.ptp(at, 0), 1.0)
-        scale = min(320 / span[0], (width - 24) / span[1], 1.0)
-        points = np.rint((at - low) * scale + (20, 12 + column * width)).astype(int)
-        cv2.polylines(picture, [points[:, ::-1].astype(np.int32)], False, (180, 120, 40), 1, cv2.LINE_AA)
-        for y, x in points:
-            cv2.circle(picture, (int(x), int(y)), 2, (120, 60, 0), -1, cv2.LINE_AA)
+    width = max(40, min(240, _WAY_PX // len(shown)))
+    spans = np.maximum([np.ptp(at, 0) for at in shown], 1.0)
+    scales = np.minimum(np.minimum(320 / spans[:, 0], (width - 24) / spans[:, 1]), 1.0)
+    picture = np.full((40 + math.ceil((spans[:, 0] * scales).max()), width * len(shown), 3), 255, np.uint8)
+    for column, (at, scale) in enumerate(zip(shown, scales, strict=True)):
+        points = np.rint((at - at.min(0)) * scale + (20, 12 + column * width)).astype(np.int32)[:, ::-1]
+        cv2.polylines(picture, [points], False, (180, 120, 40), 1, cv2.LINE_AA)
+        for number, (x, y) in enumerate(points.tolist()):
+            cv2.circle(picture, (x, y), 2, (120, 60, 0), -1, cv2.LINE_AA)
+            if number == 0:
+                cv2.circle(picture, (x, y), 7, (0, 90, 220), 2, cv2.LINE_AA)
     return data_url("png", ".png", picture, [])
 
 
