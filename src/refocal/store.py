@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 from refocal.errors import UsageError, WriteError, missing_extra
 from refocal.whole import whole
@@ -42,7 +43,7 @@ class Store(Protocol):
         ...
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names below a folder, sorted; unfinished files are left out."""
+        """Yield the names below a folder, folder by folder, each sorted; unfinished files are left out."""
         ...
 
     def delete(self, name: str) -> None:
@@ -107,7 +108,7 @@ class _Folder:
     def write(self, name: str, content: bytes) -> None:
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole(target, tag=str(os.getpid())) as part:
+        with whole(target, tag=uuid4().hex) as part:
             part.write_bytes(content)
 
     def exists(self, name: str) -> bool:
@@ -163,15 +164,21 @@ class _Bucket:
         return bool(there)
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        root = self._root.strip("/")
+        root, folder = self._root.strip("/"), self._at(prefix) if prefix else self._root
+        nothing = True
         with self._errors():
-            try:
-                below = sorted(self._files.find(self._at(prefix) if prefix else self._root))
-            except FileNotFoundError as error:
-                # A folder that is not there is empty; this is a bucket that is not there.
-                raise OSError(f"{self.url}: {error}") from error
-        for found in below:
-            yield found.strip("/").removeprefix(root).lstrip("/")
+            # Folder by folder: all names of a large volume would not fit into memory.
+            with suppress(FileNotFoundError):
+                for _, _, files in self._files.walk(folder, detail=True, on_error="raise"):
+                    for found in sorted(str(about["name"]) for about in files.values()):
+                        nothing = False
+                        yield found.strip("/").removeprefix(root).lstrip("/")
+            if nothing:
+                try:
+                    self._files.find(folder)
+                except FileNotFoundError as error:
+                    # A folder that is not there is empty; this is a bucket that is not there.
+                    raise OSError(f"{self.url}: {error}") from error
 
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError), self._errors():

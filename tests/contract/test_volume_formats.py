@@ -245,6 +245,40 @@ def test_precomputed_encodings_that_are_not_read_are_named(change, tmp_path, rng
         open_volume(place)
 
 
+def test_precomputed_that_does_not_say_how_it_is_stored_is_damaged(tmp_path, rng):
+    place = store(tmp_path / "v.precomputed")
+    made(place, "precomputed", voxels(rng))
+    about = json.loads(place.read("info"))
+    for name in ("encoding", "key"):
+        less = {**about, "scales": [{n: v for n, v in about["scales"][0].items() if n != name}]}
+        place.write("info", json.dumps(less).encode())
+        with pytest.raises(UnreadableError, match="info is damaged"):
+            open_volume(place)
+
+
+@pytest.mark.parametrize("edge", [4.6, 0.1, 7.7, 1 / 3])
+def test_precomputed_keeps_its_offset_when_it_is_copied(edge, tmp_path):
+    start = (3, 7, 1001)
+    info = VolumeInfo(SHAPE, np.dtype("u1"), (2, 16, 16), (2, 16, 16), (edge,) * 3, tuple(n * edge for n in start))
+    for name in "abc":
+        place = store(tmp_path / name)
+        format_of("precomputed").create(place, [info], {})
+        assert json.loads(place.read("info"))["scales"][0]["voxel_offset"] == [1001, 7, 3]
+        info = open_volume(place).info
+
+
+def test_older_versions_of_ome_zarr_are_read_and_written_as_0_4(tmp_path, rng):
+    counts, place = voxels(rng), store(tmp_path / "v.zarr")
+    made(place, "ome_zarr", counts)
+    about = json.loads(place.read(".zattrs"))
+    about["multiscales"][0] |= {"version": "0.3", "axes": list("zyx")}
+    place.write(".zattrs", json.dumps(about).encode())
+    old = open_volume(place)
+    np.testing.assert_array_equal(old.read(ALL), counts)
+    format_of("ome_zarr").create(store(tmp_path / "w.zarr"), [old.info], {})
+    assert open_volume(store(tmp_path / "w.zarr")).info.version == "0.4"
+
+
 # HDF5: h5py itself, laid out as CREMI does.
 
 

@@ -23,7 +23,9 @@ from refocal.values import Contrast, Frames, Grade, Reach, Restored
 from refocal.volume_formats import format_of, open_volume
 from refocal.volumes import Storage, begin, restore_volume, verify_volume
 from refocal.volumes.contrast import Sectionwise
+from refocal.volumes.grid import blocks
 from refocal.volumes.places import open_input
+from refocal.volumes.pyramid import Halves, levels
 from refocal.volumes.sink import BlockSink
 from refocal.voxels import VolumeInfo
 
@@ -112,6 +114,19 @@ def test_version_axes_shards_and_display_of_the_input_are_kept(tmp_path, rng):
     np.testing.assert_array_equal(voxels(tmp_path / "out.zarr"), voxels(given))
 
 
+def test_chunks_are_decoded_once_for_the_next_level(tmp_path, rng, monkeypatch):
+    given = open_input(volume_at(tmp_path / "in.zarr", counts_of(rng, shape=(8, 300, 410)), chunk=(8, 64, 64)))
+    finest, coarser = levels(given.info, 2)
+    boxes, real = [], given.read
+    monkeypatch.setattr(given, "read", lambda box: (boxes.append(box), real(box))[1])
+    (block,) = blocks(coarser, (8, 256, 256), Reach())
+    half = Halves(given, coarser, [block]).read(block).counts
+    whole = real(Box((0, 0, 0), finest.shape)).reshape(8, 150, 2, 205, 2)
+    np.testing.assert_array_equal(half, np.rint(whole.mean((2, 4), dtype=np.float32)))
+    assert all(a % n == 0 for box in boxes for a, n in zip(box.start, finest.chunk, strict=True))
+    assert sum(np.prod(box.shape) for box in boxes) == np.prod(finest.shape)
+
+
 def test_coarser_levels_are_means(tmp_path, rng):
     counts = counts_of(rng, shape=(3, 300, 410))
     given = volume_at(tmp_path / "in.zarr", counts, chunk=(2, 64, 64))
@@ -165,6 +180,62 @@ def test_another_recipe_a_stranger_and_the_input_itself_are_refused(given, tmp_p
         restore_volume(given, tmp_path / "o.zarr", COPY, shard=(4, 4))
     with pytest.raises(UsageError, match="begun"):
         verify_volume(tmp_path / "absent.zarr")
+
+
+def test_what_was_asked_for_wrongly_is_no_other_job(given, tmp_path):
+    out, storage = tmp_path / "out.zarr", Storage(shard=(4, 64, 64))
+    with pytest.raises(UsageError, match=r"no shards; ask for 0\.5"):
+        restore_volume(given, out, COPY, storage)
+    assert not restore_volume(given, out, COPY, Storage(shard=(4, 64, 64), version="0.5")).failed
+
+
+def test_a_damaged_ledger_is_named_and_can_be_begun_anew(given, tmp_path, inside):
+    out = tmp_path / "out.zarr"
+    restore_volume(given, out, COPY)
+    (tmp_path / "out.zarr.refocal" / "job.json").write_text("{")
+    asked = ["restore", given, "-o", out, "--restorer", "identity", "--gate", "always"]
+    assert "begin with --overwrite" in inside(*asked, code=1).line
+    inside(*asked, "--overwrite")
+    assert not verify_volume(out).failed
+
+
+def test_an_output_that_is_gone_on_with_is_not_listed(given):
+    listed = []
+
+    class Listed(memory.MemoryFileSystem):
+        protocol = "listed"
+
+        def ls(self, path, detail=True, **more):
+            listed.append(path)
+            return super().ls(path, detail, **more)
+
+    fsspec.register_implementation("listed", Listed, clobber=True)
+    out = f"listed://{uuid4().hex}/out.zarr"
+    restore_volume(given, out, COPY, Storage(block=(2, 32, 32)))
+    listed.clear()
+    begin(given, out, COPY, Storage(block=(2, 32, 32)))
+    assert not [path for path in listed if path.strip("/").count("/") > 1]
+    assert next(store(out).names(), None)
+    assert len(listed) < 10
+
+
+def test_levels_of_precomputed_volumes_without_a_voxel_size_do_not_share_their_chunks(tmp_path, rng):
+    from refocal.formats import create_image
+    from refocal.values import ImageInfo
+
+    counts = counts_of(rng, shape=(3, 600, 610))
+    create_image(tmp_path / "s.mrc", list(counts), ImageInfo(counts.shape, counts.dtype, None))
+    for name in ("out.precomputed", "out.zarr"):
+        out = tmp_path / name
+        restore_volume(tmp_path / "s.mrc", out, COPY, Storage(chunk=(3, 64, 64)))
+        np.testing.assert_array_equal(voxels(out), counts)
+        assert not verify_volume(out).failed
+    scales = json.loads((tmp_path / "out.precomputed" / "info").read_text())["scales"]
+    assert [scale["resolution"] for scale in scales] == [[1, 1, 1], [2, 2, 1], [4, 4, 1]]
+    made = json.loads((tmp_path / "out.zarr" / ".zattrs").read_text())["multiscales"][0]["datasets"]
+    steps = [{next(iter(set(step) - {"type"})): step for step in d["coordinateTransformations"]} for d in made]
+    assert [step["scale"]["scale"] for step in steps] == [[1, 1, 1], [1, 2, 2], [1, 4, 4]]
+    assert steps[2]["translation"]["translation"] == [0, 1.5, 1.5]
 
 
 # What is done stays done; what is wrong is found.

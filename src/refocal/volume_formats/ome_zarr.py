@@ -19,7 +19,7 @@ from refocal.blocks import Box
 from refocal.errors import RefocalError, UnreadableError, UsageError, missing_extra
 from refocal.store import Store
 from refocal.values import Counts
-from refocal.volume_formats import _axes
+from refocal.volume_formats import _axes, _levels
 from refocal.voxels import Volume, VolumeInfo
 
 __all__ = ["OmeZarr"]
@@ -77,12 +77,10 @@ class OmeZarr:
         return _ZarrVolume(place, path, array, info)
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
-        """Make an image; version 0.5 if the finest level says so or has shards, else 0.4. What is there is kept."""
+        """Make an image of the version of the finest level, else 0.4, or 0.5 for shards. What is there stays."""
         first = levels[0]
         sharded = first.unit != first.chunk
-        version = first.version or ("0.5" if sharded else "0.4")
-        if version not in ("0.4", "0.5"):
-            raise UsageError(f"{place.url}: OME-Zarr {version!r} is not written; expected 0.4 or 0.5")
+        version = first.version if first.version in ("0.4", "0.5") else "0.5" if sharded else "0.4"
         if sharded and version == "0.4":
             raise UsageError(f"{place.url}: OME-Zarr 0.4 has no shards; ask for 0.5, or for none")
         image = {"name": place.url.rstrip("/").rpartition("/")[2], **_multiscale(levels)}
@@ -201,18 +199,12 @@ def _multiscale(levels: Sequence[VolumeInfo]) -> dict[str, Any]:
     ]
     datasets = []
     for number, info in enumerate(levels):
-        voxel = info.voxel_nm or _relative(first, info)
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": _axes.spread(info.axes, voxel, 1.0)}]
+        scale = _axes.spread(info.axes, _levels.voxel(first, info), 1.0)
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
         if any(info.offset_nm):
             steps.append({"type": "translation", "translation": _axes.spread(info.axes, info.offset_nm, 0.0)})
         datasets.append({"path": str(number), "coordinateTransformations": steps})
     return {"axes": axes, "datasets": datasets, "type": "mean"}
-
-
-def _relative(first: VolumeInfo, info: VolumeInfo) -> tuple[float, float, float]:
-    """Return the size of a voxel in voxels of the finest level, for volumes that do not know theirs."""
-    z, y, x = (float(2 ** round(np.log2(a / b))) for a, b in zip(first.shape, info.shape, strict=True))
-    return z, y, x
 
 
 def _zarr() -> Any:

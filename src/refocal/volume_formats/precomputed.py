@@ -8,6 +8,7 @@ Source: https://github.com/google/neuroglancer/tree/master/src/datasource/precom
 
 import gzip
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from refocal.blocks import Box
 from refocal.errors import UnreadableError, UnsupportedError, UsageError
 from refocal.store import Store
 from refocal.values import Counts
+from refocal.volume_formats import _levels
 from refocal.voxels import Volume, VolumeInfo
 
 __all__ = ["Precomputed"]
@@ -51,11 +53,12 @@ class Precomputed:
                 for numbers in (scale["size"], scale["chunk_sizes"][0], scale.get("voxel_offset", (0, 0, 0)))
             )
             voxel = tuple(float(n) for n in reversed(scale["resolution"]))
+            key, encoding = str(scale["key"]), scale["encoding"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise UnreadableError(f"{place.url}: info is damaged or has no level {level}") from error
-        if scale["encoding"] != "raw" or scale.get("sharding") or channels != 1:
+        if encoding != "raw" or scale.get("sharding") or channels != 1:
             raise UnsupportedError(
-                f"{place.url}: has {channels} channels, encoding {scale['encoding']!r} and "
+                f"{place.url}: has {channels} channels, encoding {encoding!r} and "
                 f"{'shards' if scale.get('sharding') else 'no shards'}; expected 1, 'raw' and none: convert it first"
             )
         offset = tuple(a * b for a, b in zip(start, voxel, strict=True))
@@ -63,10 +66,10 @@ class Precomputed:
             _three(shape), dtype, _three(chunk), _three(chunk), _three(voxel), _three(offset), "zyx", "",
             len(about["scales"]), {},
         )  # fmt: skip
-        return _Chunks(place, str(scale["key"]), info, _three(start))
+        return _Chunks(place, key, info, _three(start))
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
-        """Write `info`. The offset is rounded to whole voxels; a voxel of unknown size is 1 nm."""
+        """Write `info`. The offset is rounded down to whole voxels; a finest voxel of unknown size is 1 nm."""
         first = levels[0]
         if first.dtype.name not in _DTYPES:
             raise UsageError(f"{place.url}: precomputed holds {', '.join(_DTYPES)}, not {first.dtype}")
@@ -76,13 +79,13 @@ class Precomputed:
             )
         scales = []
         for info in levels:
-            voxel = info.voxel_nm or (1.0, 1.0, 1.0)
+            voxel = _levels.voxel(first, info)
             scales.append(
                 {
                     "key": "_".join(f"{n:g}" for n in reversed(voxel)),
                     "size": info.shape[::-1],
                     "resolution": voxel[::-1],
-                    "voxel_offset": [int(a // b) for a, b in zip(info.offset_nm[::-1], voxel[::-1], strict=True)],
+                    "voxel_offset": [_whole(a / b) for a, b in zip(info.offset_nm[::-1], voxel[::-1], strict=True)],
                     "chunk_sizes": [info.chunk[::-1]],
                     "encoding": "raw",
                 }
@@ -158,6 +161,11 @@ class _Chunks:
 
 def _overlap(a: Box, b: Box) -> Box:
     return Box(tuple(map(max, a.start, b.start)), tuple(map(min, a.stop, b.stop)))
+
+
+def _whole(voxels: float) -> int:
+    """Round down, but not what is whole to the precision of the numbers in files."""
+    return math.floor(round(voxels, 6))
 
 
 def _three(values: Any) -> tuple[Any, Any, Any]:

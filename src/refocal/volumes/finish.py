@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
@@ -75,14 +76,23 @@ def _pack(work: Restoration) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if work.kind == STACK:
-            source = Path(work.given)
-            write_stack(path, work.levels[0], source if source.is_file() else None)
+            _stack(work, path)
         else:
-            with whole(path, tag=str(os.getpid())) as part:
+            with whole(path, tag=uuid4().hex) as part:
                 _fill(work, part)
         place.write(_PACKED, str(path.stat().st_size).encode())
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _stack(work: Restoration, path: Path) -> None:
+    """Write a stack under a name of its own first: another process may be doing the same."""
+    source, own = Path(work.given), path.with_name(f".{uuid4().hex}.{path.name}")
+    try:
+        write_stack(own, work.levels[0], source if source.is_file() else None)
+        os.replace(own, path)
+    finally:
+        own.unlink(missing_ok=True)
 
 
 def _fill(work: Restoration, part: Path) -> None:

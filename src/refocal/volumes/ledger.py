@@ -37,6 +37,10 @@ class Ledger:
         self.place = sibling(out, ".refocal")
         self.sha256 = ""
 
+    def is_there(self) -> bool:
+        """Say whether there is one, be it damaged or not."""
+        return self.place.exists(JOB)
+
     def job(self) -> dict[str, Any] | None:
         """Return the resolved job that the output belongs to, None for a new one.
 

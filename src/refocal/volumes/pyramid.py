@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from refocal.blocks import Block, Box
+from refocal.blocks import Block, Box, plan
 from refocal.values import Counts, Frames
 from refocal.volumes.grid import Triple
 from refocal.voxels import Volume, VolumeInfo
@@ -16,10 +16,14 @@ _MOST = 16
 
 def levels(first: VolumeInfo, most: int | None = None) -> list[VolumeInfo]:
     """Return the finest level and the coarser ones, down to at most 256 px, or `most` of them."""
-    found, smallest = [first], _SMALLEST_PX if most is None else 1
+    known = first.voxel_nm is not None
+    found, smallest = (
+        [first if known else replace(first, voxel_nm=(1.0, 1.0, 1.0))],
+        _SMALLEST_PX if most is None else 1,
+    )
     while len(found) < (most or _MOST) and max(found[-1].shape[1:]) > smallest:
-        found.append(_coarser(found[-1]))
-    return [replace(info, levels=len(found)) for info in found]
+        found.append(_coarser(found[-1], known))
+    return [replace(info, levels=len(found), voxel_nm=info.voxel_nm if known else None) for info in found]
 
 
 def factors(finer: VolumeInfo, coarser: VolumeInfo) -> Triple:
@@ -28,16 +32,15 @@ def factors(finer: VolumeInfo, coarser: VolumeInfo) -> Triple:
     return z, y, x
 
 
-def _coarser(info: VolumeInfo) -> VolumeInfo:
-    voxel = info.voxel_nm
-    thin = voxel is not None and voxel[0] < 1.5 * voxel[1]
+def _coarser(info: VolumeInfo, known: bool) -> VolumeInfo:
+    """Return the next level; sections are only put together where it is known how thick they are."""
+    assert info.voxel_nm is not None
+    thin = known and info.voxel_nm[0] < 1.5 * info.voxel_nm[1]
     by = [2 if wanted and n > 1 else 1 for wanted, n in zip((thin, True, True), info.shape, strict=True)]
     depth, height, width = (-(-n // f) for n, f in zip(info.shape, by, strict=True))
-    edge = voxel or (1.0, 1.0, 1.0)
-    z, y, x = (o + (f - 1) / 2 * v for o, f, v in zip(info.offset_nm, by, edge, strict=True))
-    tall, high, wide = (v * f for v, f in zip(edge, by, strict=True))
-    size = (tall, high, wide) if voxel else None
-    return replace(info, shape=(depth, height, width), voxel_nm=size, offset_nm=(z, y, x))
+    z, y, x = (o + (f - 1) / 2 * v for o, f, v in zip(info.offset_nm, by, info.voxel_nm, strict=True))
+    tall, high, wide = (v * f for v, f in zip(info.voxel_nm, by, strict=True))
+    return replace(info, shape=(depth, height, width), voxel_nm=(tall, high, wide), offset_nm=(z, y, x))
 
 
 class Halves:
@@ -45,34 +48,29 @@ class Halves:
 
     def __init__(self, finer: Volume, coarser: VolumeInfo, blocks: Iterable[Block]) -> None:
         self._finer, self._blocks = finer, blocks
-        self._by = factors(finer.info, coarser)
+        self._by, self._chunk = factors(finer.info, coarser), coarser.chunk
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""
         return iter(self._blocks)
 
     def read(self, block: Block, /) -> Frames:
-        """Return the (z, y, x) counts of a block of the coarser level."""
+        """Return the (z, y, x) counts of a block of the coarser level, read so that no chunk is decoded twice."""
         counts = np.empty(block.write.shape, self._finer.info.dtype)
-        for z in range(block.write.shape[0]):
-            start = tuple(a * f for a, f in zip(_at(block.write.start, z), self._by, strict=True))
-            ends = zip(_end(block.write, z), self._by, self._finer.info.shape, strict=True)
-            counts[z] = _mean(self._finer.read(Box(start, tuple(min(b * f, n) for b, f, n in ends))), self._by)
+        for part in plan(block.write.shape, self._chunk, (0, 0, 0)):
+            at = [b + o for b, o in zip(part.write.start, block.write.start, strict=True)]
+            to = [b + o for b, o in zip(part.write.stop, block.write.start, strict=True)]
+            start = tuple(a * f for a, f in zip(at, self._by, strict=True))
+            stop = tuple(min(b * f, n) for b, f, n in zip(to, self._by, self._finer.info.shape, strict=True))
+            counts[part.write.slices] = _mean(self._finer.read(Box(start, stop)), self._by)
         return Frames(counts)
 
 
-def _at(start: tuple[int, ...], z: int) -> tuple[int, ...]:
-    return (start[0] + z, *start[1:])
-
-
-def _end(box: Box, z: int) -> tuple[int, ...]:
-    return (box.start[0] + z + 1, *box.stop[1:])
-
-
 def _mean(counts: Counts, by: Triple) -> Counts:
-    """Return the (y, x) means over boxes of `by` voxels; at the far border the last voxels count twice."""
+    """Return the (z, y, x) means over boxes of `by` voxels; at the far border the last voxels count twice."""
     whole = np.pad(counts, [(0, -n % f) for n, f in zip(counts.shape, by, strict=True)], mode="edge")
-    (_, y, x), (_, down, along) = whole.shape, by
-    mean = whole.reshape(-1, y // down, down, x // along, along).mean(axis=(0, 2, 4), dtype=np.float32)
+    (z, y, x), (deep, down, along) = whole.shape, by
+    cut = whole.reshape(z // deep, deep, y // down, down, x // along, along)
+    mean = cut.mean(axis=(1, 3, 5), dtype=np.float32)
     rounded: Counts = (np.rint(mean) if counts.dtype.kind in "ui" else mean).astype(counts.dtype)
     return rounded

@@ -30,15 +30,17 @@ class Slabs:
         with self._lock:
             lock = self._locks.setdefault(block.key, threading.Lock())
         with lock:
-            if block.key not in self._slabs:
-                counts = self._volume.read(block.read)
-                with self._lock:
-                    self._slabs[block.key] = counts
-                    for key in list(self._slabs)[:-_SLABS]:
-                        del self._slabs[key]
-                        self._locks.pop(key, None)
-                return counts
-            return self._slabs[block.key]
+            with self._lock:
+                known = self._slabs.get(block.key)
+            if known is not None:
+                return known
+            counts = self._volume.read(block.read)
+            with self._lock:
+                self._slabs[block.key] = counts
+                for key in list(self._slabs)[:-_SLABS]:
+                    del self._slabs[key]
+                    self._locks.pop(key, None)
+            return counts
 
 
 class Pieces:

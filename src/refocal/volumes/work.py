@@ -24,7 +24,7 @@ from refocal.values import Contrast, Reach, Restorer
 from refocal.volumes import grid
 from refocal.volumes.context import ContextSink, contexts
 from refocal.volumes.contrast import Sectionwise
-from refocal.volumes.ledger import Ledger
+from refocal.volumes.ledger import JOB, Ledger
 from refocal.volumes.places import STACK, Storage, open_input, output_info, output_kind, refuse_overlap
 from refocal.volumes.pyramid import Halves, levels
 from refocal.volumes.sink import BlockSink
@@ -194,16 +194,20 @@ def begin(
     made = levels(info, storage.levels if _blockwise(kind) else 1)
     resolved = {**prepared.resolved, **_plan(given, source, kind, size, made, storage)}
     ledger = Ledger(place)
-    _refuse_stranger(place, ledger, overwrite)
-    if overwrite and ledger.job() is not None:
-        ledger.place.remove()
-        place.remove()
-    if ledger.job() is None:
+    _cleared(place, ledger, overwrite)
+    fresh = ledger.job() is None
+    if fresh:
         _writable(ledger)
     ledger.begin(resolved)
     if not ledger.place.exists(_MADE):  # several processes may do this at once: it only adds what is not there
         form, target = _target(kind, place, ledger)
-        patient(partial(form.create, target, made, provenance_of(ledger, resolved)))
+        try:
+            patient(partial(form.create, target, made, provenance_of(ledger, resolved)))
+        except UsageError:
+            if fresh:  # this format cannot hold it; what is asked for instead is not to be refused as another job
+                for name in (JOB, _PROBE):
+                    ledger.place.delete(name)
+            raise
         patient(partial(ledger.place.write, _MADE, b""))
     return _opened(str(given), place, kind, ledger, prepared, job, source, size, len(made))
 
@@ -276,9 +280,15 @@ def _plan(
     return {"input": {**about, "voxel_nm": info.voxel_nm and list(info.voxel_nm)}, "plan": plan}
 
 
-def _refuse_stranger(place: Store, ledger: Ledger, overwrite: bool) -> None:
+def _cleared(place: Store, ledger: Ledger, overwrite: bool) -> None:
+    """Remove what an earlier job made, if that is wanted; refuse a place that holds anything else."""
+    if ledger.is_there():
+        if overwrite:
+            ledger.place.remove()
+            place.remove()
+        return
     there = place.path.exists() if place.path else next(place.names(), None) is not None
-    if there and ledger.job() is None and not (place.path and place.path.is_dir() and not any(place.path.iterdir())):
+    if there and not (place.path and place.path.is_dir() and not any(place.path.iterdir())):
         why = "and was not made by refocal" + (", so --overwrite does not remove it" if overwrite else "")
         raise UsageError(f"the output {place.url} exists {why}; choose another place")
 
