@@ -233,9 +233,23 @@ def test_streams_and_stopped_frames_become_pairs_to_learn_from(inside: Program, 
     for options, words in (
         (("--valid", "s1"), "SEQUENCE:CELL"),
         (("--test", "s9"), "no sequence 's9'"),
+        (("--test", "s1", "--valid", "s1:1"), "--valid needs another one"),
+        (("-o", tmp_path / "pairs"), "not empty"),
     ):
         said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "more", *options, code=2)
-        assert words in said.err.splitlines()[-1]
+        assert words in said.line  # one line: refused before any frame is looked at
+    said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "more", "--valid", "s0:7")
+    assert "warning: valid is empty: no stopped frame shows cell 7 of s0" in said.err
+
+
+def test_stopped_frames_of_an_odd_size_are_named(inside: Program, frames, tmp_path: Path) -> None:
+    for sequence in ("s0", "s1"):
+        (tmp_path / "recorded" / sequence).mkdir(parents=True)
+        write(tmp_path / "recorded" / sequence / "stream.tif", frames[:3])
+        write(tmp_path / "recorded" / sequence / "stopped.tif", np.pad(frames[:1], ((0, 0), (0, 50), (0, 50)), "wrap"))
+    said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "pairs", code=1)
+    assert "s0/stopped.tif: is 178 x 178 px; expected a whole multiple of the stream's 128 x 128" in said.err
+    assert "no stopped frame goes with its stream" in said.err.splitlines()[-1]
 
 
 def test_frames_that_come_at_once_are_followed_in_natural_order(inside: Program, frames, tmp_path: Path) -> None:

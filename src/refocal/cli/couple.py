@@ -9,7 +9,7 @@ import typer
 
 from refocal.cli import app
 from refocal.cli.burst import window_of
-from refocal.errors import UsageError
+from refocal.errors import UnsupportedError, UsageError
 from refocal.tiles import check_output
 from refocal.values import Contrast
 from refocal.whole import whole
@@ -25,16 +25,18 @@ _COLUMNS = ("part", "file", "stopped", "frames", "height", "width", "likeness", 
 @app.command()
 def couple(
     recorded: Annotated[Path, typer.Argument(help="folder of sequences: streams and larger, stopped frames")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="receives train, valid and test, and pairs.csv")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="new folder; receives train, valid and test, and pairs.csv")],
     frames: Annotated[int, typer.Option(help="frames of the stream for each stopped one", min=1, max=64)] = 5,
     test: Annotated[str | None, typer.Option(help="sequence to test on; the last by default")] = None,
     valid: Annotated[
-        str | None, typer.Option(help="SEQUENCE:CELL to validate on; by default the first one's 1")
+        str | None, typer.Option(help="SEQUENCE:CELL of the grid to validate on; by default the first one's 1")
     ] = None,
     window: Annotated[str | None, typer.Option(help="LOW,HIGH: counts of the streams that become 0 and 255")] = None,
 ) -> None:
     """Couple streams with stopped frames of the same places, to learn from and to test with.
 
+    RECORDED holds a folder for each sequence, with the frames of the stream and the larger stopped ones in it or one
+    level below. A cell is what lies between two bars of the supporting grid, counted from 1 along the strip.
     `refocal train` learns from the pairs with `-d pairs/train degradation=chain`.
 
     For example:
@@ -44,15 +46,25 @@ def couple(
     from refocal.bursts.recorded import sequences, split
 
     check_output([recorded], out)
-    found = sequences(recorded)
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty; give a new folder, or pairs of two splits would lie in one")
+    limits, found = window_of(window), sequences(recorded)
     names = [sequence.name for sequence in found]
-    if len(found) == 1 and test is None:
+    if len(found) == 1:
         raise UsageError(f"{recorded} holds one sequence; testing takes a whole one, so record another")
-    made = {sequence.name: _coupled(sequence, frames, window_of(window)) for sequence in found}
-    cell = _cell(valid) if valid else (names[0], 1)
-    parts = split(made, test or names[-1], cell)
+    test = test or names[-1]
+    cell = _cell(valid) if valid else (next(name for name in names if name != test), 1)
+    if cell[0] == test:
+        raise UsageError(f"{test} is the sequence to test on; --valid needs another one")
+    split({name: () for name in names}, test, cell)  # refuses wrong names before the work
+    parts = split({sequence.name: _coupled(sequence, frames, limits) for sequence in found}, test, cell)
+    if not any(parts.values()):
+        raise UnsupportedError(f"{recorded}: no stopped frame goes with its stream")
     _write(parts, out)
-    typer.echo(", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items()), err=True)
+    typer.echo(", ".join(f"{len(pairs)} {part.replace('_', ' ')}" for part, pairs in parts.items()), err=True)
+    for part, where in (("valid", f"cell {cell[1]} of {cell[0]} and no other"), ("test", test)):
+        if not parts[part]:
+            typer.echo(f"warning: {part} is empty: no stopped frame shows {where}", err=True)
 
 
 def _coupled(sequence: "Recorded", frames: int, window: tuple[float, float] | None) -> list["Pair"]:
