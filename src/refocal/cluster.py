@@ -9,6 +9,7 @@ time, the batch is halved for all blocks that follow.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ _EMPTY_POLLS = 12
 _POOLS = 100
 _DESERTED = "no worker is left, and none comes back; what is done is recorded: run the same command again to go on"
 _LOST = "the scheduler is lost; what is done is recorded: run the same command again to go on"
+_ONE = threading.Lock()
+"""Workers that others started may have several threads; what restores is made for one."""
 _SETTINGS = {
     # A worker's death must come back at once: trying again is done here, with a smaller batch.
     "distributed.scheduler.allowed-failures": 0,
@@ -217,14 +220,15 @@ def do(
     out: str, sha256: str, stage: str, block: Block, batch: int
 ) -> tuple[dict[str, int], list[str], int, float, list[str]]:
     """Do one block of one stage; runs on a worker, which keeps the volume and the net between blocks."""
-    work, errors = joined(out, sha256), []
+    errors = []
 
     def note(event: Event) -> None:
         if event["error"]:
             errors.append(str(event["error"]))
 
-    (found,) = (each for each in work.stages() if each.name == stage)
-    summary = found.run([block], batch, note)
+    with _ONE:
+        (found,) = (each for each in joined(out, sha256).stages() if each.name == stage)
+        summary = found.run([block], batch, note)
     return dict(summary.counts), list(summary.failed), summary.pixels, summary.seconds, errors[:3]
 
 
@@ -256,10 +260,9 @@ def workers(pool: Pool) -> Iterator[Any]:
             return
         cluster = _cluster(pool)
         with _closing(cluster), _closing(distributed.Client(cluster)) as client:
-            if pool.least is not None:
-                cluster.adapt(minimum=pool.least, maximum=pool.workers)
-            elif pool.on != "local":
-                cluster.scale(pool.workers)
+            if pool.on != "local" or pool.least is not None:
+                # Only so are workers whose jobs the queue has ended asked for again.
+                cluster.adapt(minimum=pool.workers if pool.least is None else pool.least, maximum=pool.workers)
             client.register_plugin(bound(pool))
             yield client
 
@@ -274,6 +277,12 @@ def job_script(pool: Pool) -> str:
 
 
 def _cluster(pool: Pool) -> Any:
+    from dask.utils import parse_bytes
+
+    try:
+        parse_bytes(pool.memory)
+    except ValueError as error:
+        raise BadOptionError(f"--memory is a size, e.g. 4GiB; got {pool.memory!r}") from error
     if pool.on == "local":
         import distributed
 
@@ -317,7 +326,9 @@ def bound(pool: Pool) -> Any:
                 return
             number = int(worker.name)
             if pool.gpus:
-                os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
+                shown = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+                slot = number % pool.workers  # numbers go on where workers come and go
+                os.environ["CUDA_VISIBLE_DEVICES"] = shown[slot % len(shown)] if shown else str(slot)
             with suppress(AttributeError, OSError):
                 cores = sorted(os.sched_getaffinity(0))
                 own = {cores[(number * pool.threads + n) % len(cores)] for n in range(pool.threads)}
@@ -337,7 +348,7 @@ def _closing(thing: Any) -> Iterator[Any]:
 
 def _minutes(walltime: str) -> int:
     try:
-        hours, minutes = (int(part) for part in walltime.split(":")[:2])
+        hours, minutes = (int(part) for part in walltime.split(":"))
     except ValueError as error:
         raise BadOptionError(f"--walltime is HH:MM, e.g. 04:00; got {walltime!r}") from error
     return 60 * hours + minutes

@@ -6,8 +6,9 @@ fail are tried again a few times, because object stores do fail now and then.
 
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -36,6 +37,10 @@ class Store(Protocol):
 
     def write(self, name: str, content: bytes) -> None:
         """Write a name, whole or not at all; raises `OSError`."""
+        ...
+
+    def fill(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write what is too large to be held at once, whole or not at all; raises `OSError`."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -106,10 +111,13 @@ class _Folder:
         return None
 
     def write(self, name: str, content: bytes) -> None:
+        self.fill(name, (content,))
+
+    def fill(self, name: str, pieces: Iterable[bytes]) -> None:
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole(target, tag=uuid4().hex) as part:
-            part.write_bytes(content)
+        with whole(target, tag=uuid4().hex) as part, part.open("wb") as file:
+            file.writelines(pieces)
 
     def exists(self, name: str) -> bool:
         return (self._folder / name).exists()
@@ -157,6 +165,12 @@ class _Bucket:
         with self._errors():
             self._files.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._at(name), content)
+
+    def fill(self, name: str, pieces: Iterable[bytes]) -> None:
+        with tempfile.NamedTemporaryFile() as file, self._errors():
+            file.writelines(pieces)
+            file.flush()
+            self._files.put_file(file.name, self._at(name))
 
     def exists(self, name: str) -> bool:
         with self._errors():

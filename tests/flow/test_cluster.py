@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from refocal.blocks import Box, plan
+from refocal.engine import Summary
 from refocal.errors import BadOptionError, TileError, UsageError
 from refocal.job import Job, Part
 from refocal.store import store
@@ -209,7 +212,59 @@ def test_job_scripts_of_batch_systems():
         job_script(Pool())
 
 
+def test_workers_whose_jobs_the_queue_has_ended_are_asked_for_again(monkeypatch):
+    import dask
+    from distributed import Scheduler, SpecCluster, Worker
+
+    def queue(pool):
+        options = {"dashboard": False, "port": 0}
+        worker = {"cls": Worker, "options": {"nthreads": 1}}
+        return SpecCluster(workers={}, scheduler={"cls": Scheduler, "options": options}, worker=worker)
+
+    monkeypatch.setattr(cluster, "_cluster", queue)
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "50ms", "distributed.adaptive.interval": "100ms"}):
+        with workers(Pool("slurm", 1)) as client:
+            client.wait_for_workers(1, timeout=30)
+            (first,) = client.scheduler_info()["workers"]
+            client.retire_workers([first])
+            begun = time.monotonic()
+            while set(client.scheduler_info()["workers"]) <= {first} and time.monotonic() - begun < 30:
+                time.sleep(0.05)
+            assert set(client.scheduler_info()["workers"]) - {first}
+
+
+def test_local_workers_share_the_gpus_that_are_shown(monkeypatch):
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+    for shown, number, expected in (("", 1, "1"), ("4,6", 0, "4"), ("4,6", 1, "6"), ("4,6", 3, "6"), ("4", 1, "4")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        cluster.bound(Pool(workers=2, gpus=True)).setup(SimpleNamespace(name=number))
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
+
+
+def test_a_worker_with_several_threads_does_one_block_at_a_time(monkeypatch):
+    inside, most = [], []
+
+    class Stage:
+        name = "restore"
+
+        def run(self, blocks, batch, note):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+            return Summary({}, (), 0, 0.0)
+
+    monkeypatch.setattr(cluster, "joined", lambda *_: SimpleNamespace(stages=lambda: [Stage()]))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: cluster.do("out", "", "restore", None, 1), range(4)))
+    assert most == [1, 1, 1, 1]
+
+
 def test_pools_that_cannot_be_are_refused():
+    with pytest.raises(BadOptionError, match="4GiB; got 'plenty'"):
+        job_script(Pool("lsf", memory="plenty"))
+    with pytest.raises(BadOptionError, match="HH:MM"):
+        job_script(Pool("slurm", walltime="24:00:00"))
     for options in ({"on": "pbs"}, {"workers": 0}, {"threads": 0}, {"least": 5, "workers": 4}):
         with pytest.raises(BadOptionError):
             Pool(**options)

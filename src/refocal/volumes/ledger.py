@@ -135,11 +135,14 @@ class Ledger:
         patient(partial(self.place.write, name, buffer.getvalue()))
 
     def write_log(self) -> None:
-        """Gather all records in one file of JSON lines, the job first."""
-        lines = [{"event": "job", "job_sha256": self.sha256, "job": self.job()}]
-        lines += ({"event": "block", **record} for record in self.records())
-        content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-        patient(partial(self.place.write, LOG, content))
+        """Gather all records in one file of JSON lines, the job first; there may be more than memory holds."""
+
+        def lines() -> Iterator[bytes]:
+            yield json.dumps({"event": "job", "job_sha256": self.sha256, "job": self.job()}).encode() + b"\n"
+            for record in self.records():
+                yield json.dumps({"event": "block", **record}).encode() + b"\n"
+
+        patient(lambda: self.place.fill(LOG, lines()))
 
 
 def _name(key: str) -> str:
