@@ -94,9 +94,10 @@ class Coupler:
         fine = self._counts(stopped)
         counts = averaged(fine, max(1, round(fine.shape[0] / self._soft[0].shape[0])))
         if counts.shape != self._soft[0].shape:
-            (height, width), (least, wide) = fine.shape, self._soft[0].shape
+            (height, width), (rows, columns) = fine.shape, self._soft[0].shape
             raise UnsupportedError(
-                f"{_name(stopped)}: is {height} x {width} px; expected a whole multiple of the stream's {least} x {wide}"
+                f"{_name(stopped)}: is {height} x {width} px; "
+                f"expected a whole multiple of the stream's {rows} x {columns}"
             )
         own = register.softened(EIGHT_BIT.counts(_stretched(counts), np.uint8))
         best, shift = self._match(own, stopped, along)

@@ -56,7 +56,7 @@ def couple(
     cell = _cell(valid) if valid else (next(name for name in names if name != test), 1)
     if cell[0] == test:
         raise UsageError(f"{test} is the sequence to test on; --valid needs another one")
-    split({name: () for name in names}, test, cell)  # refuses wrong names before the work
+    split(dict.fromkeys(names, ()), test, cell)  # refuses wrong names before the work
     parts = split({sequence.name: _coupled(sequence, frames, limits) for sequence in found}, test, cell)
     if not any(parts.values()):
         raise UnsupportedError(f"{recorded}: no stopped frame goes with its stream")
