@@ -261,6 +261,40 @@ def test_verify_names_what_differs_and_restoring_mends_it(name, given, tmp_path)
     np.testing.assert_array_equal(voxels(out), before)
 
 
+@pytest.mark.parametrize("name", ["out.h5", "out.mrc"])
+def test_a_damaged_file_is_written_again(name, given, tmp_path):
+    out = tmp_path / name
+    restore_volume(given, out, COPY)
+    if name == "out.h5":
+        import h5py
+
+        with h5py.File(out, "r+") as file:
+            file["volumes/raw"][0, 0, 0] ^= 255
+    else:
+        out.write_bytes(out.read_bytes()[:-1] + bytes([out.read_bytes()[-1] ^ 255]))
+    assert verify_volume(out, forget=True).failed
+    restore_volume(given, out, COPY)
+    assert not verify_volume(out).failed
+
+
+def test_levels_that_were_made_of_a_damaged_block_are_made_again(tmp_path, rng):
+    counts = counts_of(rng, shape=(2, 300, 410))
+    given, out = volume_at(tmp_path / "in.zarr", counts, chunk=(2, 64, 64)), tmp_path / "out.zarr"
+    storage = Storage(block=(2, 64, 64), levels=3)
+    first, *_ = begin(given, out, COPY, storage).stages()
+    first.run(first.blocks())
+    lost = next((out / "0").rglob("3/5"))
+    lost.unlink()
+    restore_volume(given, out, COPY, storage)
+    assert (voxels(out, 2)[:, 50:60, 82:92] == 0).all()
+    assert verify_volume(out, forget=True).failed == ("0@0,192,320", "1@0,64,128", "2@0,0,64")
+    restore_volume(given, out, COPY, storage)
+    assert not verify_volume(out).failed
+    restore_volume(given, tmp_path / "whole.zarr", COPY, storage)
+    for level in range(3):
+        np.testing.assert_array_equal(voxels(out, level), voxels(tmp_path / "whole.zarr", level))
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_shards_together_make_the_whole_volume(count, given, tmp_path):
     storage = Storage(block=(2, 32, 64))

@@ -113,8 +113,8 @@ def verify_volume(
 ) -> Summary:
     """Compare every block of an output with the hash in its record.
 
-    With `forget` the records of blocks that differ are removed, so that restoring does these again; else nothing is
-    written.
+    With `forget` the records of blocks that differ are removed, and of what was made of them, so that restoring does
+    these again; else nothing is written.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def verify_volume(
         If there is no ledger.
     """
     work = join(out)
-    total, sink = Summary({}, (), 0, 0.0), Compare(work.ledger, forget=forget)
+    total, sink = Summary({}, (), 0, 0.0), Compare(work.ledger, work.forget if forget else lambda _: None)
     for level in range(len(work.levels)):
         stored = _stored(work, level)
         blocks = islice(work.blocks(level), shard[0], None, shard[1])

@@ -13,13 +13,13 @@ from refocal.blocks import Box
 from refocal.errors import WriteError
 from refocal.store import patient, store
 from refocal.values import Counts
+from refocal.volumes.ledger import PACKED
 from refocal.volumes.places import STACK
 from refocal.volumes.stack import write_stack
 from refocal.volumes.work import Restoration, provenance_of
 from refocal.voxels import VolumeInfo
 from refocal.whole import whole
 
-_PACKED = "packed"
 GRADES = "grades.zarr"
 """Name of the image of grades in the ledger: one voxel for each section of each block, uint8."""
 CODES = {"restored": 1, "kept": 2, "retake": 3, "no_content": 4}
@@ -71,7 +71,7 @@ def _write_grades(work: Restoration, grades: Counts) -> None:
 def _pack(work: Restoration) -> None:
     """Write a file in one go from the scratch volume, unless it is there as it was written."""
     path, place = Path(work.out.url), work.ledger.place
-    if path.is_file() and place.read(_PACKED) == str(path.stat().st_size).encode():
+    if path.is_file() and place.read(PACKED) == str(path.stat().st_size).encode():
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def _pack(work: Restoration) -> None:
         else:
             with whole(path, tag=uuid4().hex) as part:
                 _fill(work, part)
-        place.write(_PACKED, str(path.stat().st_size).encode())
+        place.write(PACKED, str(path.stat().st_size).encode())
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
 

@@ -3,6 +3,7 @@
     OUT.refocal/job.json               the resolved job with its plan, and the hash of both: the task hash
     OUT.refocal/blocks/L/Z/Y_X.json    a block of level L: task hash, SHA-256 of its voxels, the grade of each section
     OUT.refocal/context/Z/Y_X.npy      what one block adds to the contexts of its sections (nets with a global context)
+    OUT.refocal/packed                 the size of an output that is written in one go, once it is
     OUT.refocal/log.jsonl              all records in one file, when everything is done
 
 A record is written after the voxels, each whole or not at all. So a record means that the voxels are there; voxels
@@ -27,7 +28,7 @@ from refocal.job import differences
 from refocal.log import Event, job_sha256
 from refocal.store import Store, patient, sibling
 
-JOB, LOG = "job.json", "log.jsonl"
+JOB, LOG, PACKED = "job.json", "log.jsonl", "packed"
 
 
 class Ledger:

@@ -1,7 +1,7 @@
 """Sinks of volumes: a block is written when its last section is there, and only looked at where that is all."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -105,10 +105,18 @@ class BlockSink:
 
 
 class Compare:
-    """A sink that compares what is stored with what was recorded; with `forget` it removes records that are wrong."""
+    """A sink that compares what is stored with what was recorded.
 
-    def __init__(self, ledger: Ledger, *, forget: bool = False) -> None:
-        self._ledger, self._forget = ledger, forget
+    Parameters
+    ----------
+    ledger
+        Holds the records.
+    differs
+        Called with each block that differs.
+    """
+
+    def __init__(self, ledger: Ledger, differs: Callable[[Block], object]) -> None:
+        self._ledger, self._differs = ledger, differs
 
     def has(self, block: Block, /) -> bool:
         """Look at every block."""
@@ -131,8 +139,7 @@ class Compare:
             raise TileError(f"{where} is not done; restore again to do what is left")
         found = digest(frames.counts)
         if found != record["output_sha256"]:
-            if self._forget:
-                self._ledger.forget(block.key)
+            self._differs(block)
             raise TileError(f"{where} differs: SHA-256 {found[:12]}, recorded {record['output_sha256'][:12]}")
         return {"output_sha256": found}
 

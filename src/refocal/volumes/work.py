@@ -24,9 +24,9 @@ from refocal.values import Contrast, Reach, Restorer
 from refocal.volumes import grid
 from refocal.volumes.context import ContextSink, contexts
 from refocal.volumes.contrast import Sectionwise
-from refocal.volumes.ledger import JOB, Ledger
+from refocal.volumes.ledger import JOB, PACKED, Ledger
 from refocal.volumes.places import STACK, Storage, open_input, output_info, output_kind, refuse_overlap
-from refocal.volumes.pyramid import Halves, levels
+from refocal.volumes.pyramid import Halves, factors, levels
 from refocal.volumes.sink import BlockSink
 from refocal.volumes.source import Pieces, Present, Whole, keep_all
 from refocal.voxels import Volume
@@ -87,6 +87,17 @@ class Restoration:
     def count(self, level: int = 0) -> int:
         """Count the blocks of a level."""
         return grid.count(self.levels[level].info.shape, self.size)
+
+    def forget(self, block: Block) -> None:
+        """Remove the records of a block and of all that was made of it: blocks of coarser levels, a packed file."""
+        level = int(block.key.partition("@")[0])
+        at = block.write.start
+        self.ledger.forget(block.key)
+        for finer, coarser in enumerate(range(level + 1, len(self.levels)), level):
+            by = factors(self.levels[finer].info, self.levels[coarser].info)
+            at = tuple(a // f // n * n for a, f, n in zip(at, by, self.size, strict=True))
+            self.ledger.forget(f"{coarser}@{','.join(map(str, at))}")
+        self.ledger.place.delete(PACKED)
 
     def slab(self, z: int) -> list[Block]:
         """Return the blocks that hold section `z`, in order."""
