@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -307,6 +309,24 @@ def test_shards_together_make_the_whole_volume(count, given, tmp_path):
             assert (
                 path.read_bytes() == (tmp_path / "parts.zarr" / path.relative_to(tmp_path / "whole.zarr")).read_bytes()
             )
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.precomputed"])
+def test_voxels_are_on_the_disk_before_their_record(name, given, tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def sync(file):
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        real(file)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("names of open files are only known on Linux")
+    monkeypatch.setattr(os, "fsync", sync)
+    restore_volume(given, tmp_path / name, COPY, Storage(block=(2, 32, 32)))
+    kinds = [
+        "record" if "/blocks/" in path else "voxels" for path in synced if re.search(r"/blocks/|/out\.\w+/\w*0", path)
+    ]
+    assert kinds == 45 * ["voxels", "record"]
 
 
 def test_a_killed_process_leaves_nothing_wrong(given, tmp_path):

@@ -7,10 +7,10 @@ Source: https://ngff.openmicroscopy.org/0.4 and /0.5.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -113,14 +113,21 @@ class _ZarrVolume:
 
     def write(self, box: Box, counts: Counts, /) -> None:
         self._array[_axes.index(self.info.axes, box)] = _axes.from_zyx(self.info.axes, counts)
+        if self._place.path:
+            # The library does not, and a record on the disk must not outlive what it tells of.
+            for name in self._units(box):
+                with suppress(FileNotFoundError), (self._place.path / name).open("rb") as file:
+                    os.fsync(file.fileno())
 
     def missing(self, box: Box, /) -> int:
-        edges = _axes.spread(self.info.axes, self.info.unit, 1)
-        spans = [
-            range(s.start // n, -(-s.stop // n)) for s, n in zip(_axes.index(self.info.axes, box), edges, strict=True)
-        ]
-        keys = (self._array.metadata.encode_chunk_key(at) for at in product(*spans))
-        return prod(map(len, spans)) - sum(self._place.exists(f"{self._path}/{key}") for key in keys)
+        units = list(self._units(box))
+        return len(units) - sum(map(self._place.exists, units))
+
+    def _units(self, box: Box) -> Iterator[str]:
+        """Yield the names of the chunks or shards that a box touches."""
+        edges, spans = _axes.spread(self.info.axes, self.info.unit, 1), _axes.index(self.info.axes, box)
+        for at in product(*(range(s.start // n, -(-s.stop // n)) for s, n in zip(spans, edges, strict=True))):
+            yield f"{self._path}/{self._array.metadata.encode_chunk_key(at)}"
 
     def close(self) -> None:
         pass
