@@ -73,11 +73,20 @@ def crops(bursts: Iterable[Pixels], header: ModelHeader, count: int, patch: int,
 
     Bursts are taken in turn and again from the start. A model of single images gets single frames, one of a fixed
     number of frames that many. A burst that is smaller than the crop is passed over.
+
+    Raises
+    ------
+    BadOptionError
+        If all bursts are smaller.
     """
     reach = header.reach.value
     edge = reach.window or max(1, patch // reach.multiple) * reach.multiple
     rng = np.random.default_rng(seed)
-    fitting = [burst for burst in bursts if min(burst.shape[1:]) >= edge]
+    found = list(bursts)
+    fitting = [burst for burst in found if min(burst.shape[1:]) >= edge]
+    if found and not fitting:
+        largest = max(min(burst.shape[1:]) for burst in found)
+        raise BadOptionError(f"no burst has room for crops of {edge} px; --patch {largest} would fit into the largest")
     for number in range(count if fitting else 0):
         burst = fitting[number % len(fitting)]
         y, x = (int(rng.integers(0, n - edge + 1)) for n in burst.shape[1:])

@@ -1,5 +1,6 @@
 """A model for bursts from the command line: trained, scored, adapted to a stream, used on it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,13 @@ def test_the_header_says_any_number_of_frames(model: Path) -> None:
 
 
 def test_bursts_are_scored_beside_their_baselines(inside: Program, lab: Path, model: Path) -> None:
-    restorers = ("-r", "mean=merge:by=mean", "-r", f"net=burst:model={model}")
+    restorers = ("-r", "mean=merge:by=mean", "-r", f"net=burst:model={model}", "-r", f"name={model}")
     said = inside("evaluate", "sharp", "--degradation", "stream", "--frames", 5, *restorers, "--json", cwd=lab)
     rows = [line for line in said.out.splitlines() if line.startswith("{")]
-    assert len(rows) == 3
+    assert len(rows) == 4
     assert '"mean"' in said.out
+    scores = {row["restorer"]: row["psnr"] for row in map(json.loads, rows)}
+    assert scores["name"] == scores["net"] != scores["nothing"]
 
 
 def test_adapting_changes_the_statistics_and_nothing_else(inside: Program, lab: Path, model: Path) -> None:
@@ -84,4 +87,5 @@ def test_what_cannot_be_adapted_is_refused_in_one_line(inside: Program, lab: Pat
     assert "NAME.safetensors" in inside("adapt", model, "stream.tif", "-o", "x.onnx", cwd=lab, code=2).line
     save(lab / "tiny" / "a.png", [texture(SHARP, 1, (40, 40))])
     assert "no burst" in inside("adapt", model, "tiny", "-o", "no.safetensors", cwd=lab, code=2).line
+    assert "--patch 40 would fit" in inside("adapt", model, "tiny", "-o", "no.safetensors", cwd=lab, code=2).line
     assert not (lab / "no.safetensors").exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refocal import backends, families
+from refocal import backends, families, header
 from refocal.cli import app
 from refocal.cli._show import each_step, print_json, print_rows
 from refocal.errors import BadOptionError
@@ -195,6 +195,8 @@ def _maker(text: str) -> Make:
     if text in ORACLES:
         return ORACLES[text]
     part = Part.parse(text) if ":" in text or text in families.names("restorers") else None
+    if part is None and header.read(header.find(text)).frames != 1:
+        part = Part(kind="burst", options={"model": text})  # else it would be shown the first frame alone
     made = part.make("restorers") if part else backends.learned(text)
     return lambda _: made
 
