@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from uuid import uuid4
 
 import numpy as np
@@ -324,9 +326,26 @@ def test_voxels_are_on_the_disk_before_their_record(name, given, tmp_path, monke
     monkeypatch.setattr(os, "fsync", sync)
     restore_volume(given, tmp_path / name, COPY, Storage(block=(2, 32, 32)))
     kinds = [
-        "record" if "/blocks/" in path else "voxels" for path in synced if re.search(r"/blocks/|/out\.\w+/\w*0", path)
+        "record" if "/blocks/" in path else "voxels"
+        for path in synced
+        if re.search(r"/blocks/|/out\.\w+/[\d_]+/\.?\d", path)
     ]
     assert kinds == 45 * ["voxels", "record"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_tasks_of_an_array_job_may_all_begin_at_once(version, given, tmp_path):
+    together = Barrier(6)
+
+    def task(out):
+        together.wait()
+        return begin(given, out, COPY, Storage(version=version, levels=3))
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(4):
+            begun = list(pool.map(task, 6 * [tmp_path / f"{number}.zarr"]))
+            assert len({work.ledger.sha256 for work in begun}) == 1
+    assert open_volume(store(tmp_path / "0.zarr"), 2).info.version == version
 
 
 def test_a_killed_process_leaves_nothing_wrong(given, tmp_path):

@@ -77,7 +77,10 @@ class OmeZarr:
         return _ZarrVolume(place, path, array, info)
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
-        """Make an image of the version of the finest level, else 0.4, or 0.5 for shards. What is there stays."""
+        """Make an image of the version of the finest level, else 0.4, or 0.5 for shards.
+
+        Chunks that are there stay. Several processes may make the same image at once.
+        """
         first = levels[0]
         sharded = first.unit != first.chunk
         version = first.version if first.version in ("0.4", "0.5") else "0.5" if sharded else "0.4"
@@ -89,13 +92,8 @@ class OmeZarr:
         attributes = (
             {**ome, "refocal": provenance} if old else {"ome": {"version": "0.5", **ome}, "refocal": provenance}
         )
-        zarr = _zarr()
-        with _named(place):
-            group = zarr.open_group(_zarr_store(place), mode="a", zarr_format=2 if old else 3)
-            for number, info in enumerate(levels):
-                if str(number) not in group:
-                    _create_array(group, str(number), info, old)
-            group.update_attributes(_plain(attributes))
+        for name, content in _metadata(levels, old, _plain(attributes), place).items():
+            place.write(name, content)
 
 
 class _ZarrVolume:
@@ -166,19 +164,28 @@ def _array(place: Store, path: str, write: bool) -> Any:
         raise UnreadableError(f"{place.url}: the array {path!r} cannot be opened: {reason}") from error
 
 
-def _create_array(group: Any, name: str, info: VolumeInfo, old: bool) -> None:
-    axes = info.axes
-    with suppress(_zarr().errors.ContainsArrayError):  # another process was faster
-        group.create_array(
-            name,
-            shape=_axes.spread(axes, info.shape, 1),
-            chunks=_axes.spread(axes, info.chunk, 1),
-            shards=None if info.unit == info.chunk else _axes.spread(axes, info.unit, 1),
-            dtype=info.dtype,
-            fill_value=0,
-            chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
-            dimension_names=None if old else list(axes),
-        )
+def _metadata(levels: Sequence[VolumeInfo], old: bool, attributes: Mapping[str, Any], place: Store) -> dict[str, bytes]:
+    """Return the files that make an image without voxels, its attributes last.
+
+    They are made in memory: the library would first write groups without attributes, and other processes would see
+    these, or stumble over each other.
+    """
+    zarr, files = _zarr(), dict[str, Any]()
+    with _named(place):
+        group = zarr.create_group(zarr.storage.MemoryStore(files), attributes=attributes, zarr_format=2 if old else 3)
+        for number, info in enumerate(levels):
+            axes = info.axes
+            group.create_array(
+                str(number),
+                shape=_axes.spread(axes, info.shape, 1),
+                chunks=_axes.spread(axes, info.chunk, 1),
+                shards=None if info.unit == info.chunk else _axes.spread(axes, info.unit, 1),
+                dtype=info.dtype,
+                fill_value=0,
+                chunk_key_encoding={"name": "v2" if old else "default", "separator": "/"},
+                dimension_names=None if old else list(axes),
+            )
+    return {name: files[name].to_bytes() for name in sorted(files, key=lambda name: ("/" not in name, name))}
 
 
 def _transform(

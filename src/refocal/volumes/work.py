@@ -299,7 +299,8 @@ def _cleared(place: Store, ledger: Ledger, overwrite: bool) -> None:
             place.remove()
         return
     there = place.path.exists() if place.path else next(place.names(), None) is not None
-    if there and not (place.path and place.path.is_dir() and not any(place.path.iterdir())):
+    empty = place.path and place.path.is_dir() and not any(place.path.iterdir())
+    if there and not empty and not ledger.is_there():  # by now: another process may have begun meanwhile
         why = "and was not made by refocal" + (", so --overwrite does not remove it" if overwrite else "")
         raise UsageError(f"the output {place.url} exists {why}; choose another place")
 
