@@ -107,6 +107,25 @@ def test_stacks_are_volumes_when_the_output_is_one(tmp_path, rng):
     assert run.invoke(cli.app, ["verify", str(tmp_path / "v.zarr")]).exit_code == 0
 
 
+def test_an_output_with_the_name_of_an_image_is_one_file_and_an_old_folder_stays_a_folder(tmp_path, rng, inside):
+    from refocal.formats import create_image, open_image
+    from refocal.values import ImageInfo
+
+    counts = counts_of(rng)
+    create_image(tmp_path / "s.tif", list(counts), ImageInfo(counts.shape, counts.dtype, 4.0))
+    options = ("--restorer", "identity", "--gate", "always")
+    for name in ("one.mrc", "one file.tif"):
+        inside("restore", tmp_path / "s.tif", "-o", tmp_path / name, *options)
+        with open_image(tmp_path / name) as image:
+            np.testing.assert_array_equal([image.read(page) for page in range(len(counts))], counts)
+        inside("verify", tmp_path / name)
+    (tmp_path / "folder.tif").mkdir()
+    inside("restore", tmp_path / "s.tif", "-o", tmp_path / "folder.tif", *options)
+    assert (tmp_path / "folder.tif" / "s.tif").is_file()
+    said = inside("restore", tmp_path / "s.tif", "-o", tmp_path / "one.png", *options, code=1)
+    assert f"{tmp_path}/one.png: this format holds one page" in said.err.splitlines()[-1]
+
+
 def test_version_axes_shards_and_display_of_the_input_are_kept(tmp_path, rng):
     shown = {"omero": {"channels": [{"window": {"start": 10, "end": 200, "min": 0, "max": 255}, "color": "FFFFFF"}]}}
     kept = {"axes": "yxz", "version": "0.5", "unit": (4, 64, 64), "metadata": shown}
@@ -143,6 +162,17 @@ def test_coarser_levels_are_means(tmp_path, rng):
     info = open_volume(store(tmp_path / "out.zarr"), 1).info
     assert info.voxel_nm == (40.0, 8.0, 8.0)
     assert info.offset_nm == (0.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("name", ["in.zarr", "in.precomputed"])
+def test_chunks_that_suit_no_output_are_not_taken_over(name, tmp_path, rng):
+    form, place = format_of("ome_zarr" if name == "in.zarr" else "precomputed"), store(tmp_path / name)
+    counts, chunk = counts_of(rng), (1, 15, 30)
+    form.create(place, [VolumeInfo(SHAPE, counts.dtype, chunk, chunk, (40.0, 4.0, 4.0))], {})
+    form.open(place, write=True).write(Box((0, 0, 0), SHAPE), counts)
+    restore_volume(place.path, tmp_path / f"out-{name}", COPY)
+    assert open_input(tmp_path / f"out-{name}").info.chunk == SHAPE
+    np.testing.assert_array_equal(voxels(tmp_path / f"out-{name}"), counts)
 
 
 # What is asked for is checked first.

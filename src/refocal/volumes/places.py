@@ -48,8 +48,10 @@ def is_volume(given: str | Path) -> bool:
 
 
 def names_volume(out: str | Path) -> bool:
-    """Say whether an output's name asks for a volume."""
-    return "://" in str(out) or volume_formats.kind_of_name(str(out)) is not None
+    """Say whether an output's name asks for a volume, or for one file with all sections; a folder does not."""
+    path = Path(str(out))
+    one_file = is_image_name(path) and not path.is_dir()
+    return "://" in str(out) or volume_formats.kind_of_name(str(out)) is not None or one_file
 
 
 def open_input(given: str | Path, section_nm: float | None = None) -> Volume:
@@ -96,7 +98,7 @@ def output_info(given: VolumeInfo, kind: str, same: bool, storage: Storage) -> V
     chunk = storage.chunk or (given.chunk if fits else _clipped(_NEW_CHUNK, given.shape))
     if min(chunk) < 1:
         raise UsageError(f"chunks of {chunk} (z, y, x) are empty; expected at least 1 along each axis")
-    keeps = same and storage.chunk is None and storage.version in (None, given.version)
+    keeps = same and chunk == given.chunk and storage.version in (None, given.version)
     unit = storage.shard or (given.unit if keeps else chunk)
     for name, large, small in zip("zyx", unit, chunk, strict=True):
         if large < 1 or large % small:
