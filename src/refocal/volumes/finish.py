@@ -91,6 +91,8 @@ def _stack(work: Restoration, path: Path) -> None:
     try:
         write_stack(own, work.levels[0], source if source.is_file() else None)
         os.replace(own, path)
+    except WriteError as error:
+        raise WriteError(str(error).replace(str(own), str(path))) from error
     finally:
         own.unlink(missing_ok=True)
 
