@@ -113,6 +113,7 @@ def test_an_output_with_the_name_of_an_image_is_one_file_and_an_old_folder_stays
 
     counts = counts_of(rng)
     create_image(tmp_path / "s.tif", list(counts), ImageInfo(counts.shape, counts.dtype, 4.0))
+    (tmp_path / "in").mkdir()
     options = ("--restorer", "identity", "--gate", "always")
     for name in ("one.mrc", "one file.tif"):
         inside("restore", tmp_path / "s.tif", "-o", tmp_path / name, *options)
@@ -124,6 +125,11 @@ def test_an_output_with_the_name_of_an_image_is_one_file_and_an_old_folder_stays
     assert (tmp_path / "folder.tif" / "s.tif").is_file()
     said = inside("restore", tmp_path / "s.tif", "-o", tmp_path / "one.png", *options, code=1)
     assert f"{tmp_path}/one.png: this format holds one page" in said.err.splitlines()[-1]
+    create_image(tmp_path / "in" / "t.tif", [counts[0]], ImageInfo(counts[:1].shape, counts.dtype, 4.0))
+    for several in ((tmp_path / "in",), (tmp_path / "s.tif", tmp_path / "in" / "t.tif")):
+        said = inside("restore", *several, "-o", tmp_path / "new.zarr", *options, code=2)
+        assert "name of one volume" in said.line
+        assert not (tmp_path / "new.zarr").exists()
 
 
 def test_version_axes_shards_and_display_of_the_input_are_kept(tmp_path, rng):

@@ -12,7 +12,7 @@ import typer
 from refocal.cli import app
 from refocal.cli._show import number, tile_line, watching
 from refocal.engine import Summary
-from refocal.errors import BadOptionError
+from refocal.errors import BadOptionError, UsageError
 from refocal.job import LOG, REPORT, RETAKES, Job, Part, run_job
 from refocal.log import read_log
 from refocal.values import Contrast, ImageInfo
@@ -184,7 +184,13 @@ def demo(
 def _is_volume(inputs: Sequence[str], out: str) -> bool:
     from refocal.volumes import is_volume, names_volume
 
-    return any(map(is_volume, inputs)) or (len(inputs) == 1 and not Path(inputs[0]).is_dir() and names_volume(out))
+    if any(map(is_volume, inputs)):
+        return True
+    if names_volume(out) and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
+        raise UsageError(
+            f"{out} is the name of one volume or file; give one volume or stack, not several images, or name a folder"
+        )
+    return names_volume(out)
 
 
 def _report(out: Path, inputs: Path | None = None, truth: Path | None = None, pictures: int = 24) -> Path:

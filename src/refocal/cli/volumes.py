@@ -22,11 +22,13 @@ def verify(
 ) -> None:
     """Read a restored volume again, compare each block with its recorded hash, and name what differs.
 
-    Blocks that are not done are named too.
+    Blocks that are not done are named too. Exit code 1 if any is named.
 
     For example:
 
         refocal verify restored.zarr
+
+        refocal verify restored.zarr --forget
     """
     from refocal.cli.tiles import _shard
     from refocal.volumes import verify_volume
@@ -44,6 +46,10 @@ def verify(
         same = sum(summary.counts.values()) - len(errors)
         of = same + len(errors)
         typer.echo(f"{same} of {of} blocks are as recorded, looked at in {summary.seconds:.1f} s", err=True)
+        if errors and forget:
+            typer.echo("what differs is forgotten; restore again to make it anew", err=True)
+        elif errors:
+            typer.echo("to make anew what differs: verify with --forget, then restore again", err=True)
     raise typer.Exit(1 if summary.failed else 0)
 
 

@@ -81,7 +81,7 @@ def output_kind(given: str | Path, out: str | Path) -> str:
         return STACK
     kind = kind or volume_formats.kind_of(store(given))
     if kind is None:
-        raise UsageError(f"{out}: the name does not say which format; end it in .zarr, .precomputed, .h5 or .mrc")
+        raise UsageError(f"{out}: the name does not say which format; end it in .zarr, .precomputed, .h5, .mrc or .tif")
     return kind
 
 
