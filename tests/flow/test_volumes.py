@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,18 @@ def test_a_damaged_ledger_is_named_and_can_be_begun_anew(given, tmp_path, inside
     asked = ["restore", given, "-o", out, "--restorer", "identity", "--gate", "always"]
     assert "begin with --overwrite" in inside(*asked, code=1).line
     inside(*asked, "--overwrite")
+    assert not verify_volume(out).failed
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.precomputed"])
+def test_an_output_that_was_deleted_beside_its_ledger_is_named(name, given, tmp_path):
+    out = tmp_path / name
+    restore_volume(given, out, COPY)
+    shutil.rmtree(out)
+    for ask in (lambda: restore_volume(given, out, COPY), lambda: verify_volume(out)):
+        with pytest.raises(UsageError, match=f"{name} is gone, but .*pass --overwrite"):
+            ask()
+    restore_volume(given, out, COPY, overwrite=True)
     assert not verify_volume(out).failed
 
 

@@ -256,6 +256,11 @@ def _opened(
     size: grid.Triple, count: int,
 ) -> Restoration:  # fmt: skip
     form, target = _target(kind, place, ledger)
+    if not form.matches(target):
+        raise UsageError(
+            f"{target.url} is gone, but {ledger.place.url} holds what was done to it; put it back, or pass --overwrite "
+            "to begin anew"
+        )
     opened = tuple(form.open(target, level, write=True) for level in range(count))
     contrast = Sectionwise(source, Contrast(*job.contrast) if job.contrast else None)
     return Restoration(
