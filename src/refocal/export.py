@@ -18,6 +18,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -139,7 +140,8 @@ def _store_as_half(model: onnx.ModelProto) -> None:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= 4 * _STORE_AS_HALF:
             name = tensor.name
             exact = numpy_helper.to_array(tensor)
-            half = exact.astype("float16")
+            with np.errstate(over="ignore"):
+                half = exact.astype("float16")
             if (half != exact).any():  # a merged layer's kernel, which the export made in float32
                 continue
             tensor.CopyFrom(numpy_helper.from_array(half, name + ".half"))

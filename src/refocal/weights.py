@@ -19,12 +19,18 @@ from refocal.whole import whole
 
 
 def round_to(net: nn.Module, dtype: torch.dtype = torch.float16) -> nn.Module:
-    """Round every parameter and buffer of a net, in place, to values that `dtype` can hold; they stay float32."""
+    """Round every parameter and buffer of a net, in place, to what a file holds (see `save`); they stay float32."""
     with torch.no_grad():
         for tensor in net.state_dict().values():
             if tensor.is_floating_point():
-                tensor.copy_(tensor.to(dtype).float())
+                tensor.copy_(_stored(tensor, dtype).float())
     return net
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = tensor.to(dtype)
+    # Batch norms in a row can have variances beyond float16.
+    return stored if stored.isfinite().all() else tensor.float()
 
 
 def channels_last(net: nn.Module) -> nn.Module:
@@ -45,7 +51,8 @@ def save(net: nn.Module, header: ModelHeader, path: str | Path, dtype: torch.dty
     path
         NAME.safetensors.
     dtype
-        How floating-point tensors are stored: float16 (half the size, about 3 digits) or float32.
+        How floating-point tensors are stored: float16 (half the size, about 3 digits) or float32. A tensor with values
+        beyond what it can hold is stored as float32.
 
     Returns
     -------
@@ -53,7 +60,7 @@ def save(net: nn.Module, header: ModelHeader, path: str | Path, dtype: torch.dty
         The header as written.
     """
     state = {
-        name: (t.to(dtype) if t.is_floating_point() else t).detach().cpu().contiguous()
+        name: (_stored(t, dtype) if t.is_floating_point() else t).detach().cpu().contiguous()
         for name, t in net.state_dict().items()
     }
     return write(state, header, path)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from refocal import backends, export, header, weights
 from refocal.errors import BadModelError, UnknownPartError
+from refocal.nets.burst import Burst
 from refocal.nets.gran import GRAN
 from refocal.values import Frames
 
@@ -133,6 +134,20 @@ def test_weights_that_do_not_fit_their_net_are_refused(model: Path, tmp_path: Pa
         weights.save(GRAN(**OPTIONS), about.model_copy(update=change), path)
         with pytest.raises(BadModelError):
             weights.load(path)
+
+
+def test_values_beyond_half_precision_are_kept(tmp_path: Path) -> None:
+    options = {"width": 8, "growth": 4, "layers": 1, "levels": 1}
+    net = Burst(**options).eval()
+    norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    norm.running_var.fill_(1e6)
+    about = header.ModelHeader(name="b", net="burst", options=options, reach=export.reach_of(net), licence="CC0-1.0")
+    export.publish(net, about, tmp_path / "b.safetensors")
+    frames = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(weights.load(tmp_path / "b.safetensors")(frames), net(frames))
+    state = weights.load(tmp_path / "b.safetensors").state_dict()
+    assert all(tensor.isfinite().all() for tensor in state.values())
 
 
 def test_models_are_found_by_path_and_name(model: Path) -> None:
