@@ -45,6 +45,8 @@ def test_info_tells_what_is_in_a_folder_and_what_to_do(inside: Program, lab: Pat
     assert "image files" in json.loads(inside("info", lab / "nothing", "--json").out)["next"]
     inside("restore", lab / "raw" / "t1.tif", "-o", tmp_path / "out", "--restorer", "unsharp", "-q")
     assert "refocal report" in inside("info", tmp_path / "out").out
+    (tmp_path / "out").rename(tmp_path / "my out")
+    assert f"refocal dashboard '{tmp_path}/my out'" in inside("info", tmp_path / "my out").out
     above = json.loads(inside("info", lab, "--json").out)
     assert above["volumes"] == f"{lab / 'bare.zarr'}, {lab / 'em.zarr'}"
 

@@ -131,6 +131,9 @@ def test_an_output_with_the_name_of_an_image_is_one_file_and_an_old_folder_stays
         said = inside("restore", *several, "-o", tmp_path / "new.zarr", *options, code=2)
         assert "name of one volume" in said.line
         assert not (tmp_path / "new.zarr").exists()
+    (tmp_path / "hollow.zarr").mkdir()
+    said = inside("restore", tmp_path / "hollow.zarr", "-o", tmp_path / "new.zarr", *options, code=1)
+    assert "hollow.zarr: there is no volume" in said.line
 
 
 def test_version_axes_shards_and_display_of_the_input_are_kept(tmp_path, rng):

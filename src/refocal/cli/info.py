@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -111,12 +112,12 @@ def _folder(folder: Path) -> Iterator[tuple[str, Any]]:
     yield "volumes", ", ".join(volumes[:_MOST]) + (f" and {len(volumes) - _MOST} more" if volumes[_MOST:] else "")
     yield "run", str(folder / LOG) if run else None
     if run:
-        yield "next", f"refocal report {folder}, refocal dashboard {folder}"
+        yield "next", f"refocal report {quote(str(folder))}, refocal dashboard {quote(str(folder))}"
     elif images:
-        yield "next", f"refocal grade {folder}"
+        yield "next", f"refocal grade {quote(str(folder))}"
     else:
         hint = "give image files, volumes, or folders that hold some"
-        yield "next", f"refocal info {volumes[0]}" if volumes else hint
+        yield "next", f"refocal info {quote(volumes[0])}" if volumes else hint
 
 
 def _first(folder: Path, images: Mapping[str, Path]) -> str | None:

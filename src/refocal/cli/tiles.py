@@ -184,7 +184,7 @@ def demo(
 def _is_volume(inputs: Sequence[str], out: str) -> bool:
     from refocal.volumes import is_volume, names_volume
 
-    if any(map(is_volume, inputs)):
+    if any(is_volume(given) or (Path(given).is_dir() and names_volume(given)) for given in inputs):
         return True
     if names_volume(out) and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
         raise UsageError(
