@@ -28,7 +28,7 @@ def adapt(
     cumulative: Annotated[bool, typer.Option(help="forget the old statistics, average the new ones")] = False,
     patch: Annotated[int, typer.Option(help="edge of the crops, px", min=16)] = 256,
     window: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that become 0 and 255")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="the same seed takes the same crops", min=0)] = 0,
 ) -> None:
     """Adapt a model to a new specimen without training: only the statistics of its batch norms change.
 

@@ -130,7 +130,7 @@ def evaluate_command(
     crop: Annotated[int | None, typer.Option(help="score the centre of so many pixels squared", min=1)] = None,
     limit: Annotated[int | None, typer.Option(help="at most so many tiles of each input", min=1)] = None,
     frames: Annotated[int, typer.Option(help="see each tile so many times, as a burst", min=1, max=64)] = 1,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="the same seed degrades in the same way", min=0)] = 0,
     pairs: Annotated[bool, typer.Option("--pairs", help="the inputs are measured pairs; degrade nothing")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for table.csv, table.md and pictures")] = None,
     segment: Annotated[str | None, typer.Option(help="score by cells: kind:option=value,... of a segmenter")] = None,

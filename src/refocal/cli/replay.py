@@ -34,7 +34,7 @@ def replay_command(
     image: Annotated[list[Path] | None, typer.Option("--image", "-i", help="sharp tiles; else drawn")] = None,
     variants: Annotated[int, typer.Option(help="images of each quality in memory", min=1)] = _PLAN.variants,
     share: Annotated[list[str] | None, typer.Option(help=f"NAME=SHARE of the tiles; repeat; {_SHARES}")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="the same seed plays the same acquisition", min=0)] = 0,
     truth: Annotated[Path | None, typer.Option(help="JSON lines; default OUT.truth.jsonl")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on standard output")] = False,
 ) -> None:
