@@ -91,7 +91,7 @@ def degrade(
     inputs: Inputs,
     out: Out,
     degradation: Annotated[str, typer.Option(help="kind:option=value,... ; see `refocal list degradations`")],
-    seed: Annotated[int, typer.Option(help="the same seed gives the same pixels")] = 0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same pixels", min=0)] = 0,
     contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
     overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
     quiet: Quiet = False,
@@ -152,7 +152,7 @@ def report(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the example and its results")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="draws another section")] = 0,
+    seed: Annotated[int, typer.Option(help="draws another section", min=0)] = 0,
     gate: Gate = "sharpness",
 ) -> None:
     """Draw a section of nine tiles, spoil most of them, grade and restore them, and show it all.
