@@ -101,6 +101,8 @@ def restore_on_cluster(
     TileError
         If the scheduler is lost; what was done is recorded.
     """
+    if pool.gpus and job.backend == "auto":
+        job = job.model_copy(update={"backend": "torch"})  # this machine, which only hands out, may have no GPU
     for attempt in range(_POOLS):
         work = begin(given, out, job, storage, overwrite=overwrite and not attempt)
         with suppress(DesertedError), workers(pool) as client:
@@ -234,10 +236,19 @@ def do(
 
 @lru_cache(maxsize=1)
 def joined(out: str, sha256: str) -> Restoration:
-    """Return the work on an output, opened once in each process; raises `UsageError` if it is another job's by now."""
+    """Return the work on an output, opened once in each process.
+
+    Raises
+    ------
+    UsageError
+        If it is another job's by now, or this machine would restore by something else than the job says.
+    """
     work = join(out)
     if work.ledger.sha256 != sha256:
         raise UsageError(f"{out} was begun anew while this job ran; run it again")
+    begun, here = ((about or {}).get("restored_by") for about in (work.ledger.job(), work.prepared.resolved))
+    if begun != here:
+        raise UsageError(f"{out} was begun for {begun}, but a worker would use {here}: name one with --backend")
     return work
 
 

@@ -19,6 +19,7 @@ from refocal.engine import Summary
 from refocal.errors import BadOptionError, TileError, UsageError
 from refocal.job import Job, Part
 from refocal.store import store
+from refocal.values import Reach
 from refocal.volume_formats import format_of, open_volume
 from refocal.volumes import Storage, begin, restore_volume, verify_volume
 from refocal.voxels import VolumeInfo
@@ -270,6 +271,15 @@ def test_pools_that_cannot_be_are_refused():
             Pool(**options)
     with pytest.raises(BadOptionError, match="HH:MM"):
         job_script(Pool("slurm", walltime="four"))
+
+
+def test_a_worker_that_would_restore_by_something_else_is_refused(given, tmp_path):
+    class Other:
+        reach = Reach()
+
+    work = begin(given, tmp_path / "out.zarr", JOB, STORAGE, restorer=Other())
+    with pytest.raises(UsageError, match="begun for Other, but a worker would use Unsharp: name one with --backend"):
+        cluster.do(work.out.url, work.ledger.sha256, "restore", next(work.blocks()), 1)
 
 
 def test_the_volume_is_the_one_of_the_job(given, tmp_path):
