@@ -127,9 +127,14 @@ def run_stream(
         )
         log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
     if stream.mosaic:
-        events = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
-        assemble(events, out, next((e["pixel_nm"] for e in events if e.get("pixel_nm")), None))
+        _assemble(out, digest)
     return summary
+
+
+def _assemble(out: Path, digest: str) -> None:
+    """Write the mosaic of all frames that runs of one job restored."""
+    events = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
+    assemble(events, out, next((e["pixel_nm"] for e in events if e.get("pixel_nm")), None))
 
 
 def _resolved(prepared: Prepared, stream: Stream, window: Contrast | None) -> dict[str, Any]:
