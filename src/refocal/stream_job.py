@@ -97,11 +97,9 @@ def run_stream(
     UsageError
         For anything that is wrong with the request as a whole, before any frame is touched.
     """
-    if stream.follow and (len(inputs) != 1 or not Path(inputs[0]).is_dir()):
-        raise UsageError("--follow watches one folder that frames are written to; give just that")
     prepared = prepare(job, restorer)
     window = None if stream.window is None else Contrast(*stream.window)
-    frames = _Growing(Path(inputs[0]), stream, window) if stream.follow else TileSource(inputs, contrast=window)
+    frames = _frames(inputs, stream, window)
     check_output(inputs, out)
     if window is None and isinstance(frames, TileSource):
         window = propose_window([frames.tile(block) for block in frames])
@@ -129,6 +127,19 @@ def run_stream(
     if stream.mosaic:
         _assemble(out, digest)
     return summary
+
+
+def _frames(inputs: Sequence[Path], stream: Stream, window: Contrast | None) -> "_Growing | TileSource":
+    if stream.follow:
+        if len(inputs) != 1 or not Path(inputs[0]).is_dir():
+            raise UsageError("--follow watches one folder that frames are written to; give just that")
+        return _Growing(Path(inputs[0]), stream, window)
+    frames = TileSource(inputs, contrast=window)
+    named: dict[str, str] = {}
+    for name in frames.files:
+        if (other := named.setdefault(frame_name(name), name)) != name:
+            raise UsageError(f"{other} and {name} would both be restored to {frame_name(name)}; give one of them")
+    return frames
 
 
 def _assemble(out: Path, digest: str) -> None:

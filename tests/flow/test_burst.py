@@ -215,6 +215,11 @@ def test_wrong_requests_are_refused(inside: Program, frames, tmp_path: Path) -> 
     ):
         said = inside("burst", tmp_path / "stream.tif", "-o", tmp_path / "out", *options, code=2)
         assert words in said.line, said.line
+    (tmp_path / "twice").mkdir()
+    for name in ("f1.tif", "f1.png"):
+        tifffile.imwrite(tmp_path / "twice" / name, np.zeros((64, 64), np.uint8))
+    said = inside("burst", tmp_path / "twice", "-o", tmp_path / "out", code=2)
+    assert "would both be restored to frames/f1.tif" in said.line
     write(tmp_path / "flat.tif", np.full((3, 64, 64), 7, np.uint16))
     said = inside("burst", tmp_path / "flat.tif", "-o", tmp_path / "out", code=1)
     assert "no window can be proposed" in said.line
