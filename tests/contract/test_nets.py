@@ -104,8 +104,8 @@ def meta(kind: str, **options: object) -> nn.Module:
         ("contour", {}, 7_852_002),
         ("dcan", {}, 41_462_476),
         ("dcan", {"width": 32}, 10_369_388),
-        ("student", {}, 904_784),
-        ("student", {"width": 32, "scale": 2}, 224_292),
+        ("student", {}, 242_788),
+        ("student", {"width": 64, "blocks": 12, "scale": 4}, 904_784),
         ("affinity", {"width": 12, "growth": 5, "levels": 3, "pool": 3, "pad": False}, 84_020_475),
     ],
 )

@@ -34,7 +34,7 @@ class Student(nn.Module):
         Edge of the squares of pixels that become channels.
     """
 
-    def __init__(self, channels: int = 1, width: int = 64, blocks: int = 12, scale: int = 4) -> None:
+    def __init__(self, channels: int = 1, width: int = 32, blocks: int = 13, scale: int = 2) -> None:
         super().__init__()
         if min(width, blocks, scale) < 1:
             raise ValueError(f"width, blocks and scale must be at least 1, got {width}, {blocks} and {scale}")
