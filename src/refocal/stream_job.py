@@ -26,7 +26,7 @@ from refocal.job import LOG, Job, Prepared, Progress, prepare, refuse_other_job
 from refocal.live.ledger import Ledger
 from refocal.live.scanning import Scanner
 from refocal.live.source import LiveSource
-from refocal.log import Log, done, job_sha256, latest, of_last_job, read_log
+from refocal.log import Log, done, job_sha256, latest, of_last_job
 from refocal.tiles import Tile, TileSource, check_output
 from refocal.values import Contrast, Frames, Restorer
 
@@ -109,7 +109,7 @@ def run_stream(
         _clear(out, job_sha256(resolved))
     with Log(out / LOG) as log:
         digest = log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs])
-        known, before = _known(out / LOG, digest)
+        known, before = _known(out / LOG)
         settled = frames.put_down if isinstance(frames, _Growing) else lambda block: None
         source = BurstSource(
             frames, stream.choice, window or before, motion=stream.motion, known=known, tell=log.append, done=settled
@@ -125,7 +125,7 @@ def run_stream(
         )
         log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
     if stream.mosaic:
-        _assemble(out, digest)
+        _assemble(out)
     return summary
 
 
@@ -142,9 +142,9 @@ def _frames(inputs: Sequence[Path], stream: Stream, window: Contrast | None) -> 
     return frames
 
 
-def _assemble(out: Path, digest: str) -> None:
+def _assemble(out: Path) -> None:
     """Write the mosaic of all frames that runs of one job restored."""
-    events = [event for event in latest(read_log(out / LOG)).values() if event.get("job_sha256") == digest]
+    events = latest(of_last_job(out / LOG)).values()
     assemble(events, out, next((e["pixel_nm"] for e in events if e.get("pixel_nm")), None))
 
 
@@ -167,9 +167,9 @@ def _clear(out: Path, digest: str) -> None:
         path.unlink()
 
 
-def _known(log: Path, digest: str) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:
-    """Return the frames that an earlier run of this job followed, and the window that it proposed."""
-    events = [event for event in read_log(log) if event.get("job_sha256") == digest]
+def _known(log: Path) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:
+    """Return the frames that earlier runs of the job that has just begun followed, and the window they proposed."""
+    events = of_last_job(log)
     windows = [Contrast(event["low"], event["high"]) for event in events if event["event"] == "window"]
     return {e["key"]: e for e in events if e["event"] == "frame"}, windows[-1] if windows else None
 
