@@ -264,9 +264,7 @@ def artefacts(options: argparse.Namespace) -> None:
     print("| method | " + " | ".join(names) + " |")
     print("|---" * (1 + len(names)) + "|")
     for name, found in judged.items():
-        print(
-            f"| {name} | " + " | ".join(f"{found[n]:.3g}" if n[0] != "w" else f"{found[n]:.3f}" for n in names) + " |"
-        )
+        print(f"| {name} | " + " | ".join(f"{found[n]:.3g}" for n in names) + " |")
 
 
 def _two(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

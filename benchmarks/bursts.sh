@@ -31,5 +31,5 @@ for net in "${nets[@]}"; do
     $(own "$net")
   models+=(--model "$net=runs/bursts/$net/${net//_/-}.safetensors")
 done
-python benchmarks/bursts.py tables --model burst-em "${models[@]}"
-python benchmarks/bursts.py artefacts --model burst-em "${models[@]}"
+.venv/bin/python benchmarks/bursts.py tables --model burst-em "${models[@]}"
+.venv/bin/python benchmarks/bursts.py artefacts --model burst-em "${models[@]}"
