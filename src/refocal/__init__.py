@@ -3,7 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from refocal.version import __version__
+
 __all__ = ["Frames", "Restored", "__version__", "load", "restore", "run", "watch"]
 
 if TYPE_CHECKING:

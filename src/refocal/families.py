@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from refocal.errors import BadOptionError, MissingExtraError, UnknownPartError, missing_extra, nearest
@@ -33,9 +34,7 @@ _EXTRAS |= {"skimage": "segment", "waterz": "segment"}
 @cache
 def families() -> tuple[str, ...]:
     """Return the names of all families: those of `FAMILIES` that have a package."""
-    import refocal
-
-    packages = (m.name for m in pkgutil.iter_modules(refocal.__path__) if m.ispkg)
+    packages = (m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.ispkg)
     return tuple(sorted(p for p in packages if p in FAMILIES))
 
 

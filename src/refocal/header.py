@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
-import refocal
 from refocal.errors import BadModelError, UnknownPartError, nearest
 from refocal.values import Reach
+from refocal.version import __version__
 
 FORMAT_VERSION = 1
 MAX_HEAD_BYTES = 8 << 20
@@ -76,7 +76,7 @@ class ModelHeader(_Part):
     training: Training = Training()
     tensors_sha256: Sha256 | None = None
     onnx_sha256: Sha256 | None = None
-    refocal: str = refocal.__version__
+    refocal: str = __version__
 
 
 def read(path: str | Path) -> ModelHeader:

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-import refocal
 from refocal import backends, families, header
 from refocal.checking import Checker
 from refocal.engine import Check, Summary, run
@@ -24,6 +23,7 @@ from refocal.log import Event, Log, done, job_sha256, read_log, write_retakes
 from refocal.sections import OriginSink, Sections
 from refocal.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.values import Contrast, Gate, Restorer
+from refocal.version import __version__
 
 RETAKES, REPORT = "retake.csv", "report.html"
 """Names of the files that a run leaves in its output folder, beside the log."""
@@ -105,7 +105,7 @@ def prepare(job: Job, restorer: Restorer | None = None) -> Prepared:
     about = getattr(made, "header", None)
     resolved = {
         **job.model_dump(mode="json"),
-        "refocal": refocal.__version__,
+        "refocal": __version__,
         "restored_by": type(made).__name__,
         "model_sha256": about.tensors_sha256 if isinstance(about, header.ModelHeader) else None,
     }

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import refocal
 from refocal import header
 from refocal.calibrate.costs import Judged, Mix, Prices, Spoken, costs, paper_mix, shift, thresholds
 from refocal.calibrate.fit import Fitted, fit, fit_range, quantile, spearman
@@ -22,6 +21,7 @@ from refocal.calibrate.ladder import Ladder, Sample
 from refocal.errors import UsageError, WriteError
 from refocal.gates._calibration import Bounded, Calibration, GoodTile, Range, Thresholds, sealed
 from refocal.values import Restorer
+from refocal.version import __version__
 from refocal.whole import whole
 
 __all__ = ["Calibrated", "calibrate", "write"]
@@ -115,7 +115,7 @@ def _document(
 ) -> Calibration:
     """Return the document; `facts` are those that others decided."""
     return Calibration(
-        refocal=refocal.__version__,
+        refocal=__version__,
         seed=ladder.seed,
         pixel_nm=next((g.pixel_nm for g in goods if g.pixel_nm is not None), None),
         crop_px=ladder.crop_px,

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import refocal
 from refocal.errors import RefocalError, UsageError
+from refocal.version import __version__
 
 __all__ = ["app", "load", "main"]
 
@@ -30,7 +30,7 @@ _FIRST = ("tiles", "grade", "watch", "dashboard", "calibrate", "handoff")
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"refocal {refocal.__version__}")
+        print(f"refocal {__version__}")
         raise typer.Exit
 
 

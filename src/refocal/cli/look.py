@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-import refocal
 from refocal import families, header
 from refocal.cli import app
 from refocal.cli._show import print_rows
 from refocal.errors import BadModelError, MissingExtraError, RefocalError, UnknownPartError, nearest
+from refocal.version import __version__
 
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
 
@@ -75,7 +75,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _checks() -> Iterator[dict[str, Any]]:
-    yield _row("refocal", refocal.__version__)
+    yield _row("refocal", __version__)
     yield _row("python", platform.python_version(), sys.version_info >= (3, 11))
     yield _row("machine", f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}")
     packages = _packages()

@@ -19,7 +19,6 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-import refocal
 from refocal.dashboard import overriding
 from refocal.dashboard.feed import Feed
 from refocal.dashboard.guard import Guard
@@ -32,6 +31,7 @@ from refocal.history.reading import tile_columns
 from refocal.history.schema import DECISIONS
 from refocal.log import LOG
 from refocal.values import Contrast
+from refocal.version import __version__
 
 _STATIC = Path(str(files("refocal.dashboard").joinpath("static")))
 _LONGEST_BODY = 1 << 16
@@ -115,7 +115,7 @@ class _Board:
         ]
 
     def _state(self, read: Readings, request: Request) -> object:
-        fixed = {"out": self.out.resolve().name, "version": refocal.__version__, "decisions": DECISIONS}
+        fixed = {"out": self.out.resolve().name, "version": __version__, "decisions": DECISIONS}
         return {**fixed, "columns": tile_columns(), **self.feed.news}
 
     def _sections(self, read: Readings, request: Request) -> object:

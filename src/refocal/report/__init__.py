@@ -18,13 +18,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import refocal
 from refocal.errors import WriteError
 from refocal.log import read_log
 from refocal.report import drawing
 from refocal.report.digest import DECISIONS, RETAKE_LINE, Digest, Tile, summarise
 from refocal.report.pictures import INSET_PX, OVERVIEW_PX, Locate, Pictures, Places, depict
 from refocal.values import Contrast
+from refocal.version import __version__
 from refocal.whole import whole
 
 __all__ = ["write_report"]
@@ -134,7 +134,7 @@ def _render(found: Digest, shown: Sequence[Pictures], title: str) -> str:
     unread = [t for t in found.tiles if t.decision in ("unreadable", "failed")]
     return environment.get_template("page.html.j2").render(
         title=title,
-        version=refocal.__version__,
+        version=__version__,
         now=datetime.now().astimezone().isoformat(" ", "minutes"),
         found=found,
         decisions=DECISIONS,

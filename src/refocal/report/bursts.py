@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import refocal
 from refocal.bursts.window import windowed
 from refocal.errors import TileError
 from refocal.formats import open_image
 from refocal.log import latest, of_last_job, split_key
 from refocal.report.pictures import data_url
 from refocal.values import Contrast, Counts
+from refocal.version import __version__
 from refocal.whole import whole
 
 __all__ = ["write_burst_report"]
@@ -58,7 +58,7 @@ def write_burst_report(log: Path, html_path: Path, most: int = 40, inputs: Path 
         segments=1 + max((e["segment"] for e in frames.values()), default=0),
         by=_restorer(jobs[-1]["job"]) if jobs else "",
         window=restored[0]["window"] if restored else None,
-        version=refocal.__version__,
+        version=__version__,
     )
     with whole(html_path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")

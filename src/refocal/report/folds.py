@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import refocal
 from refocal.dark_lines import DarkLine, Search
 from refocal.errors import RefocalError
 from refocal.formats import create_image, open_image
@@ -17,6 +16,7 @@ from refocal.log import latest, read_log
 from refocal.report.pictures import data_url
 from refocal.sections import FLOW, FLOW_STEP, ORIGIN, Sections, page_name
 from refocal.values import Counts, Frames, ImageInfo, Pixels
+from refocal.version import __version__
 from refocal.whole import whole
 
 __all__ = ["WRINKLE", "write_fold_report", "write_materials"]
@@ -51,7 +51,7 @@ def write_fold_report(log: Path, html_path: Path, sections: Sections, search: Se
         shown.append(_section(event, frames, log.parent, search))
     environment = Environment(loader=PackageLoader("refocal.report", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("folds.html.j2").render(
-        shown=shown, total=len(blocks), found=len(events), version=refocal.__version__
+        shown=shown, total=len(blocks), found=len(events), version=__version__
     )
     with whole(html_path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
