@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import tifffile
 
-from refocal import families
-from refocal.examples.labelled import components
-from refocal.values import UNIT, Contrast, Example, Frames
+from refocal.core import registry
+from refocal.core.values import UNIT, Contrast, Example, Frames
+from refocal.learn.examples.labelled import components
 
 DATA = Path(os.environ.get("REFOCAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EIGHT_BIT = Contrast.of(np.uint8)
@@ -36,8 +36,8 @@ HELD_OUT = slice(130, 210, 4)
 EDGE = 640
 """Of the sections of vnc_l3 so many pixels squared are scored, the middle ones, to save hours."""
 CONVENTIONS = """
-FlyEM 500x500 px, vnc_l3 the middle 640x640. PSNR and SSIM of 8-bit sections. FID: `metrics/fid.py`, 18 features of the
-texture of 64 px tiles every 32 px, each section by itself; to be compared with itself only. VOI in bits; VOI and ARAND
+FlyEM 500x500 px, vnc_l3 the middle 640x640. PSNR and SSIM of 8-bit sections. FID: `parts/metrics/fid.py`, 18 features
+of the texture of 64 px tiles every 32 px, each section by itself; to be compared with itself only. VOI in bits; VOI and ARAND
 count all pixels but true label 0, borders too. In bold the best of a column. Wins: sections with a higher PSNR and with
 a higher SSIM than interpolation."""
 
@@ -72,7 +72,7 @@ def flyem() -> Stack:
 def folded(planes: Any, seed: int) -> Example:
     """Fold the middle one of three sections."""
     options = {"dark_px": [5.0, 20.0], "lost_px": [10.0, 60.0], "decay": [5e-3, 0.1]}
-    fold = families.make("degradations", "fold", **options)
+    fold = registry.make("degradations", "fold", **options)
     return fold(Example(Frames(planes, 1, UNIT), planes[1]), np.random.default_rng([7, seed]))
 
 
@@ -115,15 +115,15 @@ def _scored(stack: Stack, middle: int, models: Path | None, methods: Sequence[st
     for method in methods:
         counts = frames.image if method == "degraded" else _restored(method, frames, models)
         pair = EIGHT_BIT.unit(counts), EIGHT_BIT.unit(truth)
-        scores = {name: families.load("metrics", name)(*pair) for name in ("psnr", "ssim", "fid")}
+        scores = {name: registry.load("metrics", name)(*pair) for name in ("psnr", "ssim", "fid")}
         got = _segmenter()(Frames(counts[None], contrast=EIGHT_BIT))[0]
-        scores |= {name: families.load("metrics", name)(got, cells) for name in ("voi", "arand")}
+        scores |= {name: registry.load("metrics", name)(got, cells) for name in ("voi", "arand")}
         yield {"stack": stack.name, "middle": middle, "method": method, **scores}
 
 
 @cache
 def _segmenter() -> Any:
-    return families.make("segmenters", "contour_watershed", model="contour-em", binning=2)
+    return registry.make("segmenters", "contour_watershed", model="contour-em", binning=2)
 
 
 def _restored(method: str, frames: Frames, models: Path | None) -> Any:
@@ -135,7 +135,7 @@ def _restored(method: str, frames: Frames, models: Path | None) -> Any:
 @cache
 def _restorer(models: Path | None, without: tuple[str, ...]) -> Any:
     parts = {role: path for role, path in models_in(models).items() if role not in without}
-    restorer = families.make("restorers", "fold", around_px=4096, **parts)
+    restorer = registry.make("restorers", "fold", around_px=4096, **parts)
     # Methods share most of what they compute.
     restorer.find = _once(restorer.find)
     for net in restorer._nets.values():  # noqa: SLF001

@@ -23,7 +23,7 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 def refocal(model: str = "gran-em", **options: object) -> Restore:
     import refocal as package
-    from refocal.values import Contrast, Frames
+    from refocal.core.values import Contrast, Frames
 
     restorer = package.load(model, **options)
     return lambda tile: restorer([Frames(tile[None], contrast=Contrast(0, 255))])[0].counts

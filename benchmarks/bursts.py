@@ -25,17 +25,18 @@ import cv2
 import numpy as np
 import tifffile
 
-from refocal import families, probes
-from refocal.bursts import register
-from refocal.bursts.pairs import Coupler, Pair, couple_all, scored_boxes
-from refocal.bursts.recorded import sequences
-from refocal.bursts.stream import propose_window
-from refocal.bursts.track import Choice
-from refocal.bursts.window import EIGHT_BIT, propose, windowed
-from refocal.examples.tiles import binned
-from refocal.formats import open_image
-from refocal.moving_stage import Microscope, Specimen, calibration_grid, record, tissue, write
-from refocal.values import Contrast, Frames, Restorer
+from refocal.core import registry
+from refocal.core.values import Contrast, Frames, Restorer
+from refocal.engine.streams.source import propose_window
+from refocal.engine.streams.track import Choice
+from refocal.imaging import shift_registration
+from refocal.imaging.intensity_window import EIGHT_BIT, propose, windowed
+from refocal.learn.evaluate import burst_phantoms
+from refocal.learn.examples.tiles import binned
+from refocal.learn.pairs.recordings import sequences
+from refocal.learn.pairs.streams import Coupler, Pair, couple_all, scored_boxes
+from refocal.microscope.simulate.tem_strip import Microscope, Specimen, calibration_grid, record, tissue, write
+from refocal.parts.formats import open_image
 
 DATA = Path(os.environ.get("REFOCAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SCRATCH = Path(os.environ.get("TMPDIR", "/tmp")) / "refocal-bursts"
@@ -61,12 +62,12 @@ class Single:
 def restorers(models: list[str]) -> dict[str, Restorer]:
     """Make the baselines, and the models given as NAME=FILE."""
     made = {
-        name: Single() if isinstance(o, str) else families.make("restorers", "merge", **o)
+        name: Single() if isinstance(o, str) else registry.make("restorers", "merge", **o)
         for name, o in BASELINES.items()
     }
     for text in models:
         name, sign, path = text.partition("=")
-        made[name] = families.make("restorers", "burst", model=path if sign else name)
+        made[name] = registry.make("restorers", "burst", model=path if sign else name)
     return made
 
 
@@ -109,7 +110,7 @@ def experiments(edge: int, count: int, frames: int) -> Iterator[tuple[str, Pair]
 
 def score(pair: Pair, restorer: Restorer, count: int | None = None) -> list[tuple[float, float]]:
     """Return (SSIM, PSNR) of each tile of a pair."""
-    ssim, psnr = (families.load("metrics", name) for name in ("ssim", "psnr"))
+    ssim, psnr = (registry.load("metrics", name) for name in ("ssim", "psnr"))
     got = restorer([Frames(pair.frames[:count], 0, EIGHT_BIT)])[0].counts
     unit = EIGHT_BIT.unit(np.asarray(got)), EIGHT_BIT.unit(pair.truth)
     return [tuple(m(unit[0][b.slices], unit[1][b.slices]) for m in (ssim, psnr)) for b in scored_boxes(pair, TILE)]
@@ -165,11 +166,11 @@ def registration(options: argparse.Namespace) -> None:
             strip.at_px[1] = strip.at_px[0] + (-abs(jump[0]), jump[1])
             pages = list(strip.stream())[:2]
             window = propose(pages)
-            one, two = (register.softened(windowed(page, window)) for page in pages)
+            one, two = (shift_registration.softened(windowed(page, window)) for page in pages)
             true = strip.at_px[0] - strip.at_px[1]
             try:
-                shift, _ = register.coarse(one, two)
-                fine = register.refine(one, two, shift).shift
+                shift, _ = shift_registration.coarse(one, two)
+                fine = shift_registration.refine(one, two, shift).shift
             except Exception:
                 lost += 1
                 continue
@@ -188,25 +189,30 @@ def speed(options: argparse.Namespace) -> None:
     pages = list(strip.stream())
     window = propose(pages)
     eight = [windowed(page, window) for page in pages]
-    soft = [register.softened(frame) for frame in eight]
+    soft = [shift_registration.softened(frame) for frame in eight]
     shifts = [tuple(strip.at_px[0] - at) for at in strip.at_px]
 
     def burst() -> Frames:
-        warps = [register.refine(soft[0], s, shift).warp for s, shift in zip(soft[1:], shifts[1:], strict=True)]
-        box = register.intersection(soft[0].shape, warps)
-        planes = [eight[0][box.slices], *(register.resampled(f, w, box) for f, w in zip(eight[1:], warps, strict=True))]
+        warps = [
+            shift_registration.refine(soft[0], s, shift).warp for s, shift in zip(soft[1:], shifts[1:], strict=True)
+        ]
+        box = shift_registration.intersection(soft[0].shape, warps)
+        planes = [
+            eight[0][box.slices],
+            *(shift_registration.resampled(f, w, box) for f, w in zip(eight[1:], warps, strict=True)),
+        ]
         return Frames(np.stack([np.clip(p, 0, 255).astype(np.uint8) for p in planes]), 0, EIGHT_BIT)
 
     made = (
-        families.make("restorers", "burst", model=options.model[0].partition("=")[2] or options.model[0])
+        registry.make("restorers", "burst", model=options.model[0].partition("=")[2] or options.model[0])
         if options.model
-        else families.make("restorers", "merge")
+        else registry.make("restorers", "merge")
     )
     full = Frames(np.stack(eight[:5]), 0, EIGHT_BIT)
     made([full])
     half = [s[::2, ::2].copy() for s in soft[:2]]
     steps: dict[str, Callable[[], object]] = {
-        "follow the stage, a frame": lambda: register.refine(*half, register.coarse(*half)[0]),
+        "follow the stage, a frame": lambda: shift_registration.refine(*half, shift_registration.coarse(*half)[0]),
         "register a burst of 5": burst,
         f"restore 5 x {options.edge} x {options.edge}": lambda: made([full]),
     }
@@ -259,7 +265,7 @@ def real(options: argparse.Namespace) -> None:
 def artefacts(options: argparse.Namespace) -> None:
     """Print what methods do to probes whose truth is known."""
     made = restorers(options.model)
-    judged = {name: probes.judge(made[name]) for name in made if name == "mean" or name not in BASELINES}
+    judged = {name: burst_phantoms.judge(made[name]) for name in made if name == "mean" or name not in BASELINES}
     names = list(next(iter(judged.values())))
     print("| method | " + " | ".join(names) + " |")
     print("|---" * (1 + len(names)) + "|")
@@ -273,9 +279,9 @@ def _two(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     window = propose(pages)
     eight = [windowed(page, window) for page in pages]
     # So few electrons that only what is large can be registered.
-    soft = [register.softened(cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 5)) for frame in eight]
-    warp = register.refine(*soft, register.coarse(*soft)[0]).warp
-    box = register.intersection(eight[0].shape, [warp])
+    soft = [shift_registration.softened(cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 5)) for frame in eight]
+    warp = shift_registration.refine(*soft, shift_registration.coarse(*soft)[0]).warp
+    box = shift_registration.intersection(eight[0].shape, [warp])
     # Whole pixels, or interpolation would smooth one of the two.
     dx, dy = (round(float(v)) for v in warp[:, 2])
     (y, x), (h, w) = box.start, (n - 2 for n in box.shape)

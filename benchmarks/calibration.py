@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 from scipy.stats import spearmanr
 
-from refocal import families
-from refocal.backends import learned
-from refocal.calibrate import calibrate, write
-from refocal.calibrate.good import Good, good_tiles
-from refocal.calibrate.ladder import Ladder, Sample
-from refocal.gates._calibration import Calibration
-from refocal.values import Frames, Restorer
+from refocal.core import registry
+from refocal.core.values import Frames, Restorer
+from refocal.engine.backends import learned
+from refocal.microscope.calibrate import calibrate, write
+from refocal.microscope.calibrate.blur_series import Ladder, Sample
+from refocal.microscope.calibrate.reference_tiles import Good, good_tiles
+from refocal.models.calibration import Calibration
 
 SPECIMENS = {
     "epfl": "eval/sem/epfl*.png",
@@ -98,8 +98,8 @@ def series(data: Path, restorer: Restorer, ladder: Ladder) -> dict[str, Any]:
         goods = good_tiles([Path(folder)])
         made = calibrate(goods, restorer, name="gran-em", date="", ladder=ladder).calibration
         write(made, Path(folder) / "calibration.json")
-        gate = families.make("gates", "calibrated", path=f"{folder}/calibration.json")
-        plain = families.make("gates", "sharpness")
+        gate = registry.make("gates", "calibrated", path=f"{folder}/calibration.json")
+        plain = registry.make("gates", "sharpness")
         grades = {f"richard{n}": (gate(Frames(i[None])), plain(Frames(i[None]))) for n, i in images.items()}
     return {
         name: {"sigma_px": a.sigma_px, "verdict": a.verdict, "reason": a.reason, "sharpness": b.sigma_px}

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from refocal import families
-from refocal.backends import learned
-from refocal.checking import Checked, check
-from refocal.values import Contrast, Example, Frames, Restored
+from refocal.core import registry
+from refocal.core.values import Contrast, Example, Frames, Restored
+from refocal.engine.backends import learned
+from refocal.engine.check import Checked, check
 
 SPECIMENS = {
     "epfl": "eval/sem/epfl*.png",
@@ -50,7 +50,7 @@ def spoiled(crop: np.ndarray, rng: np.random.Generator) -> Frames:
     contrast = Contrast.of(np.uint8)
     unit = contrast.unit(crop)
     profile = str(rng.choice(["gaussian", "disc"]))
-    blur = families.make("degradations", "defocus", sigma_px=float(rng.uniform(0.8, 3)), profile=profile)
+    blur = registry.make("degradations", "defocus", sigma_px=float(rng.uniform(0.8, 3)), profile=profile)
     soft = blur(Example(Frames(unit[None]), unit), rng).frames.image
     noise = rng.uniform(2, 10) / 255 * rng.standard_normal(crop.shape, np.float32)
     return Frames(contrast.counts(soft + noise.astype(np.float32), np.uint8)[None], contrast=contrast)
@@ -76,7 +76,7 @@ def versions(result: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
 def measure(data: Path, each: int) -> dict[str, list[Checked]]:
     """Check every version of every crop."""
     rng = np.random.default_rng(5)
-    restorer, gate = learned("gran-em"), families.make("gates", "sharpness")
+    restorer, gate = learned("gran-em"), registry.make("gates", "sharpness")
     found: dict[str, list[Checked]] = {}
     for pattern in SPECIMENS.values():
         for crop, other in crops(data, pattern, each, rng):

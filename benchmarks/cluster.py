@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.blocks import Box
-from refocal.cluster import DesertedError, Pool, spread, workers
-from refocal.job import Job, Part
-from refocal.store import store
-from refocal.volume_formats import format_of
-from refocal.volumes import Storage, begin, restore_volume, verify_volume
-from refocal.voxels import VolumeInfo
+from refocal.core.blocks import Box
+from refocal.core.storage import store
+from refocal.core.volume import VolumeInfo
+from refocal.engine.job import Job, Part
+from refocal.engine.volumes import Storage, begin, restore_volume, verify_volume
+from refocal.engine.volumes.cluster import DesertedError, Pool, spread, workers
+from refocal.parts.volume_formats import format_of
 
 
 def drawn(folder, shape, chunk):
@@ -116,8 +116,7 @@ def scaling(folder, model):
 
 
 def _warm(out):
-    from refocal import cluster
-    from refocal.volumes import join
+    from refocal.engine.volumes import cluster, join
 
     cluster.joined(out, join(out).ledger.sha256)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/dashboard.py [--tiles 1000000] [--json results.json]
 
-The log is that of a 61-beam microscope (`tests/browser/acquiring.py`). The page is opened in a headless Chromium, with
-the index there (warm) and while it is being built (cold). "First paint" is what the browser reports, "map drawn" the
+The log is that of a 61-beam microscope (`tests/ui/dashboard/acquiring.py`). The page is opened in a headless
+Chromium, with the index there (warm) and while it is being built (cold). "First paint" is what the browser reports, "map drawn" the
 moment at which the first section is there.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
 import acquiring
 
-from refocal.history import History
+from refocal.eventlog.index import History
 
 CHROMIUM = "/usr/bin/chromium"
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]

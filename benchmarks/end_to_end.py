@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.backends import learned
-from refocal.formats import create_image
-from refocal.job import Job, Part, run_job
-from refocal.neuropil import draw_section
-from refocal.values import Contrast, Frames, ImageInfo
+from refocal.core.values import Contrast, Frames, ImageInfo
+from refocal.engine.backends import learned
+from refocal.engine.job import Job, Part, run_job
+from refocal.imaging.phantom import draw_section
+from refocal.parts.formats import create_image
 
 GREY = Contrast(0, 255)
 

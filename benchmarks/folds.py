@@ -24,16 +24,17 @@ import tifffile
 from _fold_tables import DATA, EIGHT_BIT, folded, models_in, vnc, write_tables
 from scipy import ndimage
 
-from refocal import families, lines
-from refocal.dark_lines import Search
-from refocal.lines import Fold
-from refocal.values import Example, Frames
+from refocal.core import registry
+from refocal.core.values import Example, Frames
+from refocal.imaging import fold_geometry
+from refocal.imaging.fold_detection import Search
+from refocal.imaging.fold_geometry import Fold
 
 
 def geometry(count: int) -> None:
     """Compose fold and unfold fields on random lines of a 400x400 picture: generic, vertical and horizontal."""
     rng, side = np.random.default_rng(0), 400
-    y, x = lines.pixels((side, side))
+    y, x = fold_geometry.pixels((side, side))
     flat = ndimage.gaussian_filter(rng.standard_normal((side, side)), 2.5)
     flat = (flat - flat.min()) / np.ptp(flat)
     residual, score = [], []
@@ -41,13 +42,13 @@ def geometry(count: int) -> None:
         dark = rng.uniform(5, 30)
         points = _line(("vertical", "horizontal", "generic")[number % 3], side, rng)
         fold = [Fold(points, dark, rng.uniform(dark + 1, 80), rng.uniform(1e-4, 0.1))]
-        out, kept = lines.unfolding(fold, y, x), ~lines.lost(fold, y, x)
-        back = lines.folding(fold, y + out[0], x + out[1])
+        out, kept = fold_geometry.unfolding(fold, y, x), ~fold_geometry.lost(fold, y, x)
+        back = fold_geometry.folding(fold, y + out[0], x + out[1])
         residual.append(np.abs(out + back)[:, kept].max())
-        there = np.stack((y, x)) + lines.folding(fold, y, x)
+        there = np.stack((y, x)) + fold_geometry.folding(fold, y, x)
         seen = ndimage.map_coordinates(flat, there, order=1, mode="nearest")
-        seen[lines.dark(fold, y, x)] = 0
-        blind = lines.dark(fold, y, x) | (there < 0).any(0) | (there > side - 1).any(0)
+        seen[fold_geometry.dark(fold, y, x)] = 0
+        blind = fold_geometry.dark(fold, y, x) | (there < 0).any(0) | (there > side - 1).any(0)
         where = np.stack((y, x)) + out
         kept &= ndimage.map_coordinates(blind.astype(float), where, order=1, cval=1.0) == 0
         again = ndimage.map_coordinates(seen, where, order=1, mode="nearest")
@@ -56,7 +57,7 @@ def geometry(count: int) -> None:
     print(f"| {count} | {max(residual):.1e} | {np.mean(score):.1f} / {np.min(score):.1f} dB |")
 
 
-def _line(kind: str, side: int, rng: np.random.Generator) -> tuple[lines.Point, lines.Point]:
+def _line(kind: str, side: int, rng: np.random.Generator) -> tuple[fold_geometry.Point, fold_geometry.Point]:
     a, b = (float(v) for v in rng.uniform(0, side - 1, 2))
     last = float(side - 1)
     if kind == "vertical":
@@ -74,7 +75,7 @@ def detect() -> None:
         flat = stack[number % len(stack)]
         rng = np.random.default_rng(number)
         options = {"wave_px": [0.0, 4.0], "grey": [0.0, 0.12], "dark_px": [5.0, 30.0]}
-        seen = families.make("degradations", "fold", **options)(Example(Frames(flat[None]), flat), rng)
+        seen = registry.make("degradations", "fold", **options)(Example(Frames(flat[None]), flat), rng)
         noisy = np.clip(seen.frames.image + rng.normal(0, 0.03, flat.shape), 0, 1).astype(np.float32)
         lines_found = search(noisy)
         if not lines_found:
@@ -100,11 +101,11 @@ def detect() -> None:
 def real(models: Path | None) -> None:
     """Say how much more like its neighbour the real folded section is, beside the fold and far from it."""
     pair = np.stack([_real("0"), _real("1")])
-    restorer = families.make("restorers", "fold", **models_in(models))
+    restorer = registry.make("restorers", "fold", **models_in(models))
     frames = Frames(EIGHT_BIT.counts(pair, np.uint8), 1, EIGHT_BIT)
     (got,) = restorer([frames])
     image, (first, *_) = EIGHT_BIT.unit(got.counts), Search()(pair[1])
-    d = np.abs(lines.distance(first.points, *lines.pixels(image.shape))[0])
+    d = np.abs(fold_geometry.distance(first.points, *fold_geometry.pixels(image.shape))[0])
     print("| region | correlation before | after | pixels changed |\n|---|---|---|---|")
     beside = (d > first.cover_px) & (d < first.cover_px + 60)
     for name, where in (("beside the fold, 60 px", beside), ("farther than 300 px", d > 300)):
@@ -117,7 +118,7 @@ def clock(models: Path | None) -> None:
     stack = np.stack([np.tile(page, (2, 2)) for page in vnc().planes[:3]])
     seen = folded(stack, 3)
     frames = Frames(EIGHT_BIT.counts(seen.frames.counts, np.uint8), 1, EIGHT_BIT)
-    restorer = families.make("restorers", "fold", **models_in(models))
+    restorer = registry.make("restorers", "fold", **models_in(models))
     spent: dict[str, tuple[float, float]] = {}
     modules = {"find": "find", "interpolate": "_between", "unfold": "_flow", "fuse": "_fused"}
     for name, method in modules.items():

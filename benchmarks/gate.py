@@ -1,7 +1,7 @@
 """Measure the gate: AUC per specimen and pooled, what noise and blank paste do to it, its error, its speed.
 
     python benchmarks/gate.py [--json] [--data FOLDER]     the table
-    python benchmarks/gate.py --fit                        the tables in refocal/gates/_blur.py, anew
+    python benchmarks/gate.py --fit                        the tables in refocal/imaging/blur_scale.py, anew
     python benchmarks/gate.py --real                       the order found in real focus series
 
 Sharp means an added Gaussian blur of at most 0.5 px, soft at least 1.5 px. Base `binned` (the one to quote): the image
@@ -24,9 +24,9 @@ import tifffile
 from scipy.optimize import lsq_linear, nnls
 from scipy.stats import rankdata
 
-from refocal import families
-from refocal.gates._structure import X, Y, structure
-from refocal.values import Frames
+from refocal.core import registry
+from refocal.core.values import Frames
+from refocal.imaging.structure_function import X, Y, structure
 
 SIGMAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 NOISES = (0.0, 3.0, 6.0, 10.0)
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    gate = families.make("gates", "sharpness", retake_px=1e9)
+    gate = registry.make("gates", "sharpness", retake_px=1e9)
     if args.fit or args.real:
         for key, value in (fit(args.data) if args.fit else real_series(gate, args.data)).items():
             print(f"{key:12s} {json.dumps(value)}")

@@ -62,8 +62,8 @@ def measured(model, ways, tiles, device, rounds):
     """Yield (way, px/s end to end, px/s of the net alone, peak bytes); the ways take turns."""
     import torch
 
-    from refocal.restorers._cuda import Pipeline
-    from refocal.values import Contrast
+    from refocal.core.values import Contrast
+    from refocal.parts.restorers._cuda_pipeline import Pipeline
 
     contrasts = [Contrast(0, 255)] * len(tiles)
     nets = {way: network(model).to(device, memory_format=torch.channels_last) for way in ways}
@@ -91,12 +91,13 @@ def measured(model, ways, tiles, device, rounds):
 
 
 def network(model):
-    from refocal import families, header, weights
+    from refocal.core import registry
+    from refocal.models import header, weights
 
     if model in header.shipped():
         return weights.load(header.find(model))
     options = {"gran-em": {"channels": 1, "image_residual": True}}.get(model, {})
-    return families.make("nets", model.removesuffix("-em"), **options).eval()
+    return registry.make("nets", model.removesuffix("-em"), **options).eval()
 
 
 def flop_per_px(model):

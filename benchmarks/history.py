@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refocal.layouts.folder import Folder
-from refocal.live.ledger import Ledger
-from refocal.live.pulse import resident_bytes
-from refocal.live.scanning import Scanner
-from refocal.log import read_log
-from refocal.values import Known
+from refocal.core.values import Known
+from refocal.engine.watch.heartbeat import resident_bytes
+from refocal.engine.watch.scanner import Scanner
+from refocal.engine.watch.state import Ledger
+from refocal.eventlog.log import read_log
+from refocal.parts.layouts.folder import Folder
 
 EVENT = {
     "time": "2026-01-05T08:00:00.000+00:00", "job_sha256": "0" * 64, "event": "tile", "page": 0, "verdict": "keep",

@@ -17,13 +17,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refocal import families
-from refocal.blocks import Block
-from refocal.engine import run
-from refocal.formats import create_image
-from refocal.log import Log
-from refocal.tiles import TileSource
-from refocal.values import Frames, Grade, ImageInfo, Restored
+from refocal.core import registry
+from refocal.core.blocks import Block
+from refocal.core.values import Frames, Grade, ImageInfo, Restored
+from refocal.engine.loop import run
+from refocal.engine.tiles.tiles import TileSource
+from refocal.eventlog.log import Log
+from refocal.parts.formats import create_image
 
 HEIGHT, WIDTH = 2724, 3128
 
@@ -51,7 +51,7 @@ def tile(rng: np.random.Generator) -> np.ndarray:
 def measure(extension: str, counts: np.ndarray, tiles: int, repeats: int) -> dict[str, Any]:
     """Return the best and median rate of `repeats` runs over a folder of copies of one tile."""
     info = ImageInfo((1, HEIGHT, WIDTH), counts.dtype, pixel_nm=4.0)
-    gate = families.make("gates", "sharpness", keep_px=1e6, retake_px=1e9)
+    gate = registry.make("gates", "sharpness", keep_px=1e6, retake_px=1e9)
     rates = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "tiles"
@@ -61,7 +61,7 @@ def measure(extension: str, counts: np.ndarray, tiles: int, repeats: int) -> dic
         for repeat in range(repeats + 1):
             with Log(Path(name) / f"log{repeat}.jsonl") as log:
                 start = time.perf_counter()
-                done = run(TileSource([folder]), families.make("restorers", "identity"), Nowhere(), gate=gate, log=log)
+                done = run(TileSource([folder]), registry.make("restorers", "identity"), Nowhere(), gate=gate, log=log)
                 seconds = time.perf_counter() - start
             if done.counts["kept"] != tiles:
                 raise SystemExit(f"{extension}: expected {tiles} kept tiles, got {done.counts}")

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.job import Job, Part
-from refocal.live import Settings, Watch
-from refocal.log import latest, read_log
-from refocal.replay import Plan, Shares, replay
+from refocal.engine.job import Job, Part
+from refocal.engine.watch import Settings, Watch
+from refocal.eventlog.log import latest, read_log
+from refocal.microscope.simulate import Plan, Shares, replay
 
 SETTINGS = {"poll": 0.02, "settle": 0.3, "beat_seconds": 0.5}
 

@@ -17,9 +17,9 @@ import numpy as np
 
 def measure(model: str, size: int) -> tuple[float, float, float]:
     """Return Mpx/s, seconds of processor time a Mpx, and the peak memory of this process in MiB."""
-    from refocal.backends import learned
-    from refocal.neuropil import draw_section
-    from refocal.values import Contrast, Frames
+    from refocal.core.values import Contrast, Frames
+    from refocal.engine.backends import learned
+    from refocal.imaging.phantom import draw_section
 
     drawn = Contrast(0, 255).counts(draw_section((512, 512), 0), np.uint8)
     image = np.tile(drawn, (-(-size // 512), -(-size // 512)))[:size, :size]

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal import families, header
-from refocal.evaluate import Truth, degrade, read_truths
-from refocal.job import Part
-from refocal.values import Counts, Example
+from refocal.core import registry
+from refocal.core.values import Counts, Example
+from refocal.engine.job import Part
+from refocal.learn.evaluate.scores import Truth, degrade, read_truths
+from refocal.models import header
 
 PEER = Path(__file__).with_name("_peer.py")
 METRICS = ("psnr", "ssim")
@@ -130,7 +131,7 @@ def _run(python: str, tool: str, given: Path, out: Path, options: dict) -> dict 
 
 
 def _scores(examples: Sequence[Example], made: Sequence[Counts]) -> list[dict[str, float]]:
-    measures = {name: families.load("metrics", name) for name in METRICS}
+    measures = {name: registry.load("metrics", name) for name in METRICS}
     rows = []
     for example, counts in zip(examples, made, strict=True):
         # A file on disk holds whole counts, whatever a tool answers.

@@ -11,10 +11,10 @@ from itertools import product
 
 import numpy as np
 
-from refocal.examples.labelled import read_labelled
-from refocal.segmentation import LABEL_METRICS, compare, cut_tiles
-from refocal.segmenters.contour_watershed import ContourWatershed
-from refocal.values import Contrast
+from refocal.core.values import Contrast
+from refocal.learn.evaluate.cells import LABEL_METRICS, compare, cut_tiles
+from refocal.learn.examples.labelled import read_labelled
+from refocal.parts.segmenters.contour_watershed import ContourWatershed
 
 SEED_LEVEL = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SEED_PX = (8, 16, 32)

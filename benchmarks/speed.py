@@ -2,7 +2,7 @@
 
 import sys
 
-from refocal import bench
+from refocal.learn.evaluate import speed
 
 if __name__ == "__main__":
     model = sys.argv[1] if len(sys.argv) > 1 else "gran-em"
@@ -10,7 +10,7 @@ if __name__ == "__main__":
     rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
     print("variant | Mpx/s | times float32 eager | dB lost | GFLOP/s | share of peak | peak MiB")
     print("--|--|--|--|--|--|--")
-    for row in bench.restore_rows(model, size, rounds):
+    for row in speed.restore_rows(model, size, rounds):
         ratio, lost = (f"{row[k]:.3f}" if row[k] is not None else "-" for k in ("ratio_fp32_eager", "db_lost"))
         print(
             f"{row['variant']} | {row['mpx_per_s']:.3f} | {ratio} | {lost} | {row['gflops']:.0f} | "

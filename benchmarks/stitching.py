@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refocal.formats import create_image, open_image
-from refocal.handoff import Wanted, hand_off
-from refocal.job import LOG, Job, Part, run_job
-from refocal.log import Log, latest, read_log
-from refocal.values import Contrast, ImageInfo
+from refocal.core.values import Contrast, ImageInfo
+from refocal.engine.job import LOG, Job, Part, run_job
+from refocal.eventlog.log import Log, latest, read_log
+from refocal.microscope.handoff import Wanted, hand_off
+from refocal.parts.formats import create_image, open_image
 
 HEIGHT, WIDTH, OVERLAP, JITTER, PIXEL_NM = 400, 372, 56, 8, 4.0
 RUNNER = Path(__file__).with_name("_feabas.py")

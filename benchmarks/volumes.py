@@ -16,15 +16,15 @@ import fsspec
 import numpy as np
 from fsspec.spec import AbstractFileSystem
 
-from refocal.blocks import Box
-from refocal.formats import open_image
-from refocal.job import Job, Part
-from refocal.metrics.seam import seam
-from refocal.store import store
-from refocal.values import Contrast, Frames
-from refocal.volume_formats import format_of, open_volume
-from refocal.volumes import Storage, restore_volume, verify_volume
-from refocal.voxels import VolumeInfo
+from refocal.core.blocks import Box
+from refocal.core.storage import store
+from refocal.core.values import Contrast, Frames
+from refocal.core.volume import VolumeInfo
+from refocal.engine.job import Job, Part
+from refocal.engine.volumes import Storage, restore_volume, verify_volume
+from refocal.parts.formats import open_image
+from refocal.parts.metrics.seam import seam
+from refocal.parts.volume_formats import format_of, open_volume
 
 CHUNK = (16, 512, 512)
 EVERY = 32
@@ -124,7 +124,7 @@ def gran(folder, images, side, model):
     summary = restore_volume(folder / "in.zarr", folder / "out.zarr", job, Storage(block=(1, 512, 512), levels=1))
     blocks = time.perf_counter() - begun
     got = open_volume(store(folder / "out.zarr")).read(Box((0, 0, 0), counts.shape))
-    from refocal.backends import learned
+    from refocal.engine.backends import learned
 
     whole = learned(model, whole_px=1 << 30)
     begun = time.perf_counter()

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.job import Job, Part
-from refocal.live import Settings, Watch
-from refocal.log import Event, latest, read_log
+from refocal.engine.job import Job, Part
+from refocal.engine.watch import Settings, Watch
+from refocal.eventlog.log import Event, latest, read_log
 
 REPLAY = Path(sys.executable).with_name("refocal")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal import families
-from refocal.formats import create_image
-from refocal.neuropil import draw_section
-from refocal.values import Contrast, Example, Frames, ImageInfo
+from refocal.core import registry
+from refocal.core.values import Contrast, Example, Frames, ImageInfo
+from refocal.imaging.phantom import draw_section
+from refocal.parts.formats import create_image
 
 EDGE, GAP, FRAMES = 288, 8, 5
 GREY = Contrast(0, 255)
@@ -20,10 +20,10 @@ GREY = Contrast(0, 255)
 def picture(path: Path) -> None:
     """Write one row of four crops with white gaps."""
     truth = draw_section((EDGE, EDGE), 5)
-    stream = families.make("degradations", "stream", length_px=6.0, electrons=60.0)
+    stream = registry.make("degradations", "stream", length_px=6.0, electrons=60.0)
     seen = stream(Example(Frames(np.stack([truth] * FRAMES)), truth), np.random.default_rng(2))
     burst = Frames(GREY.counts(seen.frames.counts, np.uint8), 0, GREY)
-    made = [families.make("restorers", "merge", by="mean"), families.make("restorers", "burst", model="burst-em")]
+    made = [registry.make("restorers", "merge", by="mean"), registry.make("restorers", "burst", model="burst-em")]
     crops = [burst.image, *(restorer([burst])[0].counts for restorer in made), GREY.counts(truth, np.uint8)]
     row = np.full((EDGE, len(crops) * (EDGE + GAP) - GAP), 255, np.uint8)
     for place, crop in enumerate(crops):

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from refocal.dark_lines import DarkLine, Search
-from refocal.degradations.fold import Fold
-from refocal.neuropil import draw_section
-from refocal.restorers.fold import Fold as Unfold
-from refocal.values import INVENTED, MOVED, Contrast, Counts, Example, Frames, Pixels
+from refocal.core.values import INVENTED, MOVED, Contrast, Counts, Example, Frames, Pixels
+from refocal.imaging.fold_detection import DarkLine, Search
+from refocal.imaging.phantom import draw_section
+from refocal.parts.degradations.fold import Fold
+from refocal.parts.restorers.fold import Fold as Unfold
 
 EDGE, SHOWN, GAP = 480, 238, 6
 EIGHT_BIT = Contrast.of(np.uint8)

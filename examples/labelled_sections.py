@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.formats import create_image
-from refocal.neuropil import draw_labelled
-from refocal.values import Contrast, ImageInfo
+from refocal.core.values import Contrast, ImageInfo
+from refocal.imaging.phantom import draw_labelled
+from refocal.parts.formats import create_image
 
 
 def main() -> None:

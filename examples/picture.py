@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.blocks import Box
-from refocal.formats import create_image, open_image
-from refocal.values import ImageInfo
+from refocal.core.blocks import Box
+from refocal.core.values import ImageInfo
+from refocal.parts.formats import create_image, open_image
 
 EDGE = 320
 GAP = 8

@@ -1,14 +1,27 @@
-"""Shared fixtures: the folder of real images, and small drawn ones."""
+"""Shared fixtures: the folder of real images, drawn ones as a lab would have them, the installed program."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Small arrays gain nothing from threads, and several test workers would fight for the cores. Before any import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import mrcfile
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import settings
+
+from drawn import HOPELESS, SHARP, SOFT, blank, drawn, save, texture
+from program import PROGRAM, TIMEOUT, Program, Said
+from refocal.engine.job import Job
+from refocal.engine.watch import Settings, Watch
+from refocal.ui.cli import main
+from watching import QUICK, UNSHARP
 
 # A run here must tell whether a change broke something; HYPOTHESIS_PROFILE=search looks for new counterexamples.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -33,32 +46,96 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
-def drawn(seed: int, side: int = 192, noise: float = 4.0) -> np.ndarray:
-    """A sharp 8-bit image with structure on every scale."""
-    rng = np.random.default_rng(seed)
-    ky, kx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
-    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) / np.maximum(np.hypot(ky, kx), 1 / 24) ** 1.2
-    image = np.fft.irfft2(spectrum, s=(side, side))
-    image = 128 + 30 * (image - image.mean()) / image.std() + noise * rng.standard_normal((side, side))
-    return image.round().clip(0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="session")
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibration file, made on drawn tiles of 8 nm pixels with a cheap restorer."""
-    from refocal import families
-    from refocal.calibrate import calibrate, write
-    from refocal.calibrate.good import good_tiles
-    from refocal.calibrate.ladder import Ladder
-    from refocal.formats import create_image
-    from refocal.values import ImageInfo
+    from refocal.core import registry
+    from refocal.core.values import ImageInfo
+    from refocal.microscope.calibrate import calibrate, write
+    from refocal.microscope.calibrate.blur_series import Ladder
+    from refocal.microscope.calibrate.reference_tiles import good_tiles
+    from refocal.parts.formats import create_image
 
     folder = tmp_path_factory.mktemp("good")
     for seed in range(5):
         image = drawn(seed)
         create_image(folder / f"{seed}.tif", [image], ImageInfo((1, *image.shape), image.dtype, 8.0))
-    restorer = families.make("restorers", "wiener")
+    restorer = registry.make("restorers", "wiener")
     ladder = Ladder(crop_px=128, each=40)
     made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", ladder=ladder)
     write(made.calibration, folder / "calibration.json")
     return folder / "calibration.json"
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Run the console script in a fresh process and check its exit code."""
+    somewhere = tmp_path_factory.mktemp("cwd")
+
+    def run(*arguments: object, code: int = 0, cwd: Path = somewhere, before: Callable[[], None] | None = None) -> Said:
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL, preexec_fn=before, env={**os.environ, "COLUMNS": "200"},
+        )  # fmt: skip
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
+    """Run the program in this process, which has its libraries already: the same entry point, ten times faster."""
+
+    def run(*arguments: object, code: int = 0, cwd: Path | None = None) -> Said:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setattr(sys, "argv", ["refocal", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert (ended.value.code or 0) == code, err
+        return Said(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of every format and stacks in a nested tree, with odd names; treated as read-only by all tests."""
+    folder = tmp_path_factory.mktemp("raw")
+    save(folder / "t1.tif", [texture(SHARP, 1)])
+    save(folder / "t2.tif", [texture(SOFT, 2)])
+    save(folder / "t10.png", [texture(HOPELESS, 3, (128, 128))])
+    save(folder / "sub dir" / "Präparat 7 é.png", [texture(SOFT, 4)])
+    save(folder / "sub dir" / "deep" / "100% #3 'x'.bmp", [texture(SOFT, 5)])
+    save(folder / "sub dir" / "deep" / "blank.tif", [blank(6)])
+    save(folder / "wide.tif", [texture(SOFT, 7).astype(np.uint16) * 16 + 400])
+    save(folder / "stacks" / "pages.tif", [texture(s, 8 + i) for i, s in enumerate((SHARP, SOFT, SOFT))])
+    with mrcfile.new(folder / "stacks" / "volume.mrc") as mrc:
+        mrc.set_data(np.stack([texture(SOFT, 20), texture(SHARP, 21)]).astype(np.int16))
+        mrc.voxel_size = 45.0
+    tifffile.imwrite(
+        folder / "tagged.tif", texture(SOFT, 30), description="dwell 200 ns", software="Scope 9", datetime=True,
+        resolution=(1.25e6, 1.25e6), resolutionunit="CENTIMETER", compression="zlib",
+    )  # fmt: skip
+    (folder / "notes.txt").write_text("not an image")
+    (folder / ".hidden.tif").write_bytes(b"not seen")
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Watch]]:
+    """Start watches of `tmp_path / "raw"` into `tmp_path / "out"`, and stop them in the end."""
+    (tmp_path / "raw").mkdir()
+    running: list[Watch] = []
+
+    def go(job: Job = UNSHARP, settings: Settings = QUICK, **more: Any) -> Watch:
+        running.append(Watch(tmp_path / "raw", tmp_path / "out", job, settings, **more))
+        return running[-1]
+
+    yield go
+    for one in running:
+        one.stop()

@@ -9,12 +9,12 @@ from pathlib import Path
 import grimp
 import pytest
 
-from refocal import families
+from refocal.core import registry
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
 FILES = sorted((SRC / "refocal").rglob("*.py"))
-PARTS = [(family, kind) for family in families.families() for kind in families.names(family)]
+PARTS = [(family, kind) for family in registry.families() for kind in registry.names(family)]
 TORCH_PARTS = {("restorers", "torch_model"), ("restorers", "spandrel_model")}
 TORCH_FAMILIES = {"nets", "objectives", "segmenters"}
 HEAVY = ("torch", "openvino", "onnxruntime", "cv2", "zarr", "scipy", "tifffile")
@@ -41,9 +41,9 @@ def test_import_contracts():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("family", families.families())
+@pytest.mark.parametrize("family", registry.families())
 def test_parts_do_not_import_sibling_parts(graph, family):
-    parts = [f"refocal.{family}.{kind}" for kind in families.names(family)]
+    parts = [f"refocal.{family}.{kind}" for kind in registry.names(family)]
     wrong = [
         (a, b)
         for a, b in permutations([p for p in parts if p in graph.modules], 2)
@@ -54,7 +54,7 @@ def test_parts_do_not_import_sibling_parts(graph, family):
 
 def test_parts_have_one_public_name():
     for path in FILES:
-        if path.parent.name in families.FAMILIES and not path.name.startswith("_"):
+        if path.parent.name in registry.families() and not path.name.startswith("_"):
             exported = [
                 ast.literal_eval(node.value)
                 for node in ast.parse(path.read_text()).body
@@ -102,7 +102,7 @@ def test_package_is_light_to_import():
 
 
 def test_plain_install_restores_without_torch(graph):
-    plain = ["refocal.engine", "refocal.log", "refocal.tiles", "refocal.values"]
+    plain = ["refocal.engine.loop", "refocal.eventlog.log", "refocal.engine.tiles.tiles", "refocal.core.values"]
     plain += [
         f"refocal.{family}.{kind}"
         for family, kind in PARTS

@@ -3,21 +3,21 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from refocal.version import __version__
+from refocal.core.version import __version__
 
 __all__ = ["Frames", "Restored", "__version__", "load", "restore", "run", "watch"]
 
 if TYPE_CHECKING:
     from refocal.api import load, restore, watch
-    from refocal.engine import run
-    from refocal.values import Frames, Restored
+    from refocal.core.values import Frames, Restored
+    from refocal.engine.loop import run
 
 _HOMES = {
-    "Frames": "refocal.values",
-    "Restored": "refocal.values",
+    "Frames": "refocal.core.values",
+    "Restored": "refocal.core.values",
     "load": "refocal.api",
     "restore": "refocal.api",
-    "run": "refocal.engine",
+    "run": "refocal.engine.loop",
     "watch": "refocal.api",
 }
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refocal.backends import learned
-from refocal.errors import BadOptionError, UnsupportedError
-from refocal.formats import open_image
-from refocal.values import Contrast, Counts, Frames, Restorer
+from refocal.core.errors import BadOptionError, UnsupportedError
+from refocal.core.values import Contrast, Counts, Frames, Restorer
+from refocal.engine.backends import learned
+from refocal.parts.formats import open_image
 
 if TYPE_CHECKING:
-    from refocal.engine import Check
-    from refocal.live import Settings, Watch
-    from refocal.log import Event
-    from refocal.tiles import Carry
+    from refocal.engine.loop import Check
+    from refocal.engine.tiles.tiles import Carry
+    from refocal.engine.watch import Settings, Watch
+    from refocal.eventlog.log import Event
 
 
 def load(model: str | Path = "gran-em", backend: str = "auto", **options: Any) -> Restorer:
@@ -111,10 +111,10 @@ def watch(
     model, gate, restorer, backend, contrast, carry
         As for `refocal watch`; a warning says if links cannot be made.
     check
-        Whether restored tiles are checked (`refocal.checking`), or what is called instead with (frames, restored,
+        Whether restored tiles are checked (`refocal.engine.check`), or what is called instead with (frames, restored,
         grade) of each and returns what it measured, or one line of text that says why the tile is no good.
     settings
-        `refocal.live.Settings`: layout, poll, settle, order, restores ...
+        `refocal.engine.watch.Settings`: layout, poll, settle, order, restores ...
     on_tile, on_alert
         Called with each such event after it was logged, in a thread of the watch; an error there stops nothing.
 
@@ -123,9 +123,9 @@ def watch(
     UsageError
         For anything that is wrong with the request as a whole, before any tile is touched.
     """
-    from refocal.blame import Blame
-    from refocal.job import Job, Part
-    from refocal.live import Settings, Watch, lightest
+    from refocal.engine.job import Job, Part
+    from refocal.engine.watch import Settings, Watch, lightest
+    from refocal.microscope.monitor import Blame
 
     calls = {"tile": on_tile, "alert": on_alert}
 

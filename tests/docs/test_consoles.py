@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from refocal import cli, families
-from refocal.formats import create_image
-from refocal.job import learned
-from refocal.neuropil import demo_tiles
-from refocal.values import ImageInfo
+from refocal.core import registry
+from refocal.core.values import ImageInfo
+from refocal.engine.job import learned
+from refocal.imaging.phantom import demo_tiles
+from refocal.parts.formats import create_image
+from refocal.ui import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/commands.md")
@@ -66,10 +67,10 @@ def said(command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     arguments = [path for word in given for path in (sorted(glob.glob(word)) or [word])]
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     if "--model" not in arguments:  # any restorer will do, and this one takes no time
-        monkeypatch.setattr("refocal.job.learned", lambda _: families.make("restorers", "unsharp"))
+        monkeypatch.setattr("refocal.engine.job.learned", lambda _: registry.make("restorers", "unsharp"))
     with pytest.raises(SystemExit):
         cli.main()
-    monkeypatch.setattr("refocal.job.learned", learned)
+    monkeypatch.setattr("refocal.engine.job.learned", learned)
     return "".join(capfd.readouterr())
 
 

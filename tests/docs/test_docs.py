@@ -18,13 +18,14 @@ import pytest
 import typer
 import yaml
 
-from refocal import families, header
-from refocal.formats import create_image, open_image
-from refocal.gates.sharpness import Sharpness
-from refocal.job import Job, Part, run_job
-from refocal.log import read_log
-from refocal.recipe import Recipe, load_recipe
-from refocal.values import ImageInfo
+from refocal.core import registry
+from refocal.core.values import ImageInfo
+from refocal.engine.job import Job, Part, run_job
+from refocal.eventlog.log import read_log
+from refocal.learn.recipe import Recipe, load_recipe
+from refocal.models import header
+from refocal.parts.formats import create_image, open_image
+from refocal.parts.gates.sharpness import Sharpness
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "refocal"
@@ -74,9 +75,9 @@ def pythons(*, runs):
 
 @pytest.fixture(scope="module")
 def commands():
-    cli = importlib.import_module("refocal.cli")
+    cli = importlib.import_module("refocal.ui.cli")
     for module in pkgutil.iter_modules(cli.__path__):
-        importlib.import_module(f"refocal.cli.{module.name}")
+        importlib.import_module(f"refocal.ui.cli.{module.name}")
     return typer.main.get_command(cli.app).commands
 
 
@@ -113,12 +114,12 @@ def test_command_lines_are_understood(line, commands, calibration, monkeypatch):
         if given.get(name):
             Part.parse(given[name]).make(family)
     for name in given.get("metric") or []:
-        assert name in families.names("metrics")
+        assert name in registry.names("metrics")
     restorers = given.get("restorer") or []
     for name in [restorers] if isinstance(restorers, str) else restorers:
         check_restorer(name)
     if words[1] == "list" and given["family"]:
-        assert given["family"] in (*families.families(), "models")
+        assert given["family"] in (*registry.families(), "models")
     if words[1] == "train":
         load_recipe(ROOT / given["recipe"], given["overrides"] or ())
 
@@ -134,10 +135,10 @@ def check_restorer(text):
     name, sign, what = text.partition("=")
     text = what if sign and ":" not in name else text
     part = Part.parse(text)
-    if part.kind in families.names("restorers"):
-        assert set(part.options) <= set(inspect.signature(families.load("restorers", part.kind)).parameters)
+    if part.kind in registry.names("restorers"):
+        assert set(part.options) <= set(inspect.signature(registry.load("restorers", part.kind)).parameters)
     else:
-        oracles = importlib.import_module("refocal.evaluate").ORACLES
+        oracles = importlib.import_module("refocal.learn.evaluate.scores").ORACLES
         assert text in oracles or text in header.shipped() or text.endswith(".safetensors")
 
 
@@ -179,7 +180,7 @@ def test_marked_python_blocks_run(body, tmp_path, monkeypatch, rng):
         create_image(tmp_path / name, [tile], like=ImageInfo((1, 64, 64), tile.dtype, 4.0))
     monkeypatch.chdir(tmp_path)
     # Any restorer will do, and this one takes no time.
-    monkeypatch.setattr("refocal.api.learned", lambda *_, **__: families.make("restorers", "unsharp"))
+    monkeypatch.setattr("refocal.api.learned", lambda *_, **__: registry.make("restorers", "unsharp"))
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(body, "block", "exec"), {"__name__": "block"})
 
@@ -208,7 +209,7 @@ def test_files_that_are_named_exist(page):
 def test_folders_of_the_layout_exist():
     tree = section("docs/architecture.md", "Layout")
     folders = re.findall(r"^ {2,4}(\w+)/ ", tree, re.MULTILINE)
-    assert set(folders) >= set(families.families())
+    assert set(folders) >= set(registry.families())
     assert [f for f in folders if not (SRC / f).is_dir()] == []
 
 
@@ -219,14 +220,14 @@ def test_parts_that_are_named_exist():
              re.findall(r"`(\w+)`", line.split("|")[2])]  # fmt: skip
     parts += re.findall(r"^- `(\w+)`", section(page, "Ready-made and composed"), re.MULTILINE)
     assert len(parts) > 10
-    assert sorted(set(parts) - set(families.names("degradations"))) == []
+    assert sorted(set(parts) - set(registry.names("degradations"))) == []
 
 
 def test_degradations_in_yaml_are_understood():
     for page in PAGES:
         for _, body in blocks(page, "yaml"):
             recipe = yaml.safe_load(body)
-            families.make("degradations", recipe["degradation"], **recipe["degradation_options"])
+            registry.make("degradations", recipe["degradation"], **recipe["degradation_options"])
 
 
 def test_recipe_keys_are_described():

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from refocal import families
+from refocal.core import registry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\| ([\d,]+) \| (halo|window) (\d+)", PAGE, re.MULTILINE)
@@ -16,7 +16,7 @@ ROWS = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\| ([\d,]+) \| (halo|window) (\
 @pytest.mark.parametrize(("kind", "options", "parameters", "word", "pixels"), ROWS)
 def test_parameters_and_reach_are_those_of_the_net(kind, options, parameters, word, pixels) -> None:
     with torch.device("meta"):
-        net = families.make("nets", kind, **(yaml.safe_load(f"{{{options}}}") or {}))
+        net = registry.make("nets", kind, **(yaml.safe_load(f"{{{options}}}") or {}))
     assert f"{sum(p.numel() for p in net.parameters()):,}" == parameters
     assert getattr(net.reach, word) == int(pixels)
 

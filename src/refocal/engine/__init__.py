@@ -1,0 +1,1 @@
+"""The loop, and its four workloads: tiles, volumes, a watched folder, streams of frames."""

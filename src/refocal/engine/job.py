@@ -1,0 +1,241 @@
+"""A job: what is run on which tiles, as one flat frozen document, and the function that runs it.
+
+The resolved job (model hash, contrast and version included) is the first line of the log; its SHA-256 decides what a
+second run may rely on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from refocal.core import registry
+from refocal.core.errors import BadOptionError, TileError, UnsupportedError, UsageError
+from refocal.core.values import Contrast, Gate, Restorer
+from refocal.core.version import __version__
+from refocal.engine import backends
+from refocal.engine.check import Checker
+from refocal.engine.loop import Check, Summary, run
+from refocal.engine.tiles.neighbours import OriginSink, Sections
+from refocal.engine.tiles.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
+from refocal.eventlog.log import LOG as LOG
+from refocal.eventlog.log import Event, Log, done, job_sha256, read_log, write_retakes
+from refocal.models import header
+from refocal.parts.formats import open_image
+
+RETAKES, REPORT = "retake.csv", "report.html"
+"""Names of the files that a run leaves in its output folder, beside the log."""
+
+Progress = Callable[[Event, int], None]
+"""Called with each tile's event and the number of tiles known so far."""
+
+
+class Part(BaseModel):
+    """One part of a family, with its options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    options: dict[str, Any] = {}
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Read `kind` or `kind:option=value,option=value`; values are YAML.
+
+        Raises
+        ------
+        BadOptionError
+            If it is not written so.
+        """
+        kind, sign, options = text.partition(":")
+        try:
+            found = yaml.safe_load("{" + options.replace("=", ": ") + "}") if sign else {}
+        except yaml.YAMLError as error:
+            raise BadOptionError(f"{text!r} is not kind:option=value,option=value") from error
+        if not kind or not isinstance(found, dict) or not all(isinstance(k, str) for k in found):
+            raise BadOptionError(f"{text!r} is not kind:option=value,option=value")
+        return cls(kind=kind, options=found)
+
+    def make(self, family: str) -> Any:
+        """Make the part."""
+        return registry.make(family, self.kind, **self.options)
+
+
+class Job(BaseModel):
+    """What is done with each tile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "gran-em"
+    """A shipped model, or the path of one; used unless `restorer` is set."""
+    backend: str = "auto"
+    restorer: Part | None = None
+    gate: Part = Part(kind="sharpness")
+    contrast: tuple[float, float] | None = None
+    """Counts that mean 0 and 1 for tiles that are not uint8; None estimates one for the whole run."""
+    carry: Carry = "copy"
+    neighbours: int = Field(0, ge=0, le=8)
+    """Sections on each side that a restorer sees beside the section itself."""
+    check: bool = False
+    """Check each restored tile (`refocal.engine.check`); what fails is left as it was and is to be taken again."""
+    batch: int = Field(1, ge=1, le=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job whose every part is made and checked, before any tile is touched."""
+
+    restorer: Restorer
+    gate: Gate
+    check: Check | None
+    resolved: Mapping[str, Any]
+
+
+def learned(job: Job) -> Restorer:
+    """Return the restorer of a job: the one it names, or its model on the backend of this machine."""
+    restorer: Restorer = job.restorer.make("restorers") if job.restorer else backends.learned(job.model, job.backend)
+    return restorer
+
+
+def prepare(job: Job, restorer: Restorer | None = None) -> Prepared:
+    """Make the parts of a job and resolve what it does not say; `restorer` stands in for the job's own."""
+    made = restorer or learned(job)
+    about = getattr(made, "header", None)
+    resolved = {
+        **job.model_dump(mode="json"),
+        "refocal": __version__,
+        "restored_by": type(made).__name__,
+        "model_sha256": about.tensors_sha256 if isinstance(about, header.ModelHeader) else None,
+    }
+    gate = job.gate.make("gates")
+    if (calibrated := getattr(gate, "sha256", None)) is not None:
+        resolved["calibration_sha256"] = calibrated  # another calibration under the same name is another job
+    return Prepared(made, gate, Checker(gate) if job.check else None, resolved)
+
+
+def run_job(
+    inputs: Sequence[Path],
+    out: Path,
+    job: Job,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    overwrite: bool = False,
+    restorer: Restorer | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a job over files and folders into `out`; what an earlier run of the same job settled is not done again.
+
+    Parameters
+    ----------
+    inputs
+        Image files and folders; opened read-only.
+    out
+        Receives the same relative names, `log.jsonl` and `retake.csv`.
+    shard
+        (i, n): do only each n-th file from the i-th on.
+    overwrite
+        Do everything again where `out` holds the work of another job, instead of refusing.
+    restorer
+        Stands in for the job's own.
+
+    Raises
+    ------
+    UsageError
+        For anything that is wrong with the request as a whole, before any tile is touched.
+    """
+    source = TileSource(inputs, contrast=Contrast(*job.contrast) if job.contrast else None, shard=shard)
+    prepared = prepare(job, restorer)
+    check_output(inputs, out, job.carry)
+    if source.contrast is None:
+        source.contrast = estimate_contrast(source)
+    refuse_pixel_size(prepared.gate, lambda: _first_pixel_size(source))
+    contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
+    resolved = {**prepared.resolved, "contrast": contrast}
+    refuse_other_job(out / LOG, resolved, overwrite)
+    with Log(out / LOG) as log:
+        named = [str(Path(given).resolve()) for given in inputs]
+        digest = log.start(resolved, inputs=named, shard=list(shard), tiles=len(source))
+        sink = TileSink(out, source, carry=job.carry, done=done(out / LOG, digest), job_sha256=digest)
+        summary = run(
+            Sections(source, job.neighbours) if job.neighbours else source,
+            prepared.restorer,
+            OriginSink(sink, out) if job.neighbours else sink,
+            gate=prepared.gate,
+            check=prepared.check,
+            log=log,
+            batch=job.batch,
+            progress=None if progress is None else lambda event: progress(event, len(source)),
+        )
+        log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
+    write_retakes(out / LOG, out / RETAKES)
+    return summary
+
+
+def refuse_pixel_size(gate: Gate, first: Callable[[], tuple[str, float | None]]) -> None:
+    """Refuse a gate that was calibrated for another pixel size, before each tile fails for it.
+
+    Parameters
+    ----------
+    first
+        Returns the name of the first input and its pixel size; called only for a gate that was calibrated.
+
+    Raises
+    ------
+    UsageError
+        With both sizes.
+    """
+    same_pixel = getattr(gate, "same_pixel", None)
+    if same_pixel is not None:
+        name, pixel_nm = first()
+        try:
+            same_pixel(pixel_nm)
+        except UnsupportedError as error:
+            raise UsageError(f"{name}: {error}") from error
+
+
+def _first_pixel_size(source: TileSource) -> tuple[str, float | None]:
+    for block in source:
+        with suppress(TileError), open_image(source.tile(block).path) as image:
+            return block.key, image.info.pixel_nm
+    return "", None
+
+
+def refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) -> None:
+    """Refuse an output that holds the work of another job, unless it may be overwritten.
+
+    Raises
+    ------
+    UsageError
+        If the last job of the log differs; says in what.
+    """
+    jobs = [event for event in read_log(log) if event["event"] == "job" and event.get("job")]
+    if overwrite or not jobs or jobs[-1].get("job_sha256") == job_sha256(resolved):
+        return
+    changed = differences(jobs[-1]["job"], resolved)
+    raise UsageError(
+        f"{log.parent} holds the work of another job ({changed}); choose another output or pass --overwrite"
+    )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in what a resolved job differs from an earlier one, e.g. "gate: sharpness -> always; batch: 1 -> 4"."""
+    found = []
+    for name in (name for name in now if before.get(name) != now[name]):
+        a, b = before.get(name), now[name]
+        deeper = isinstance(a, Mapping) and isinstance(b, Mapping) and "kind" not in b
+        found.append(differences(a, b) if deeper else f"{name}: {_words(a)} -> {_words(b)}")  # type: ignore[arg-type]
+    return "; ".join(found)
+
+
+def _words(value: Any) -> str:
+    """Return a value as it is written on the command line."""
+    if isinstance(value, Mapping) and "kind" in value:
+        options = ",".join(f"{name}={_words(option)}" for name, option in value.get("options", {}).items())
+        return f"{value['kind']}:{options}" if options else str(value["kind"])
+    if isinstance(value, list | tuple):
+        return ",".join(map(_words, value))
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

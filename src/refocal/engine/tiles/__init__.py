@@ -1,0 +1,1 @@
+"""Image files as source and sink of a run."""

@@ -1,0 +1,68 @@
+"""What a person means by some files and folders: the images in them, by relative name, in natural order."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from refocal.core.errors import UsageError
+from refocal.parts.formats import is_image_name
+
+
+def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
+    """Return the images among files and in folders by their relative posix names, in natural order.
+
+    Raises
+    ------
+    UsageError
+        If an input is missing, nothing is found, or two different files have the same relative name.
+    """
+    found: dict[str, Path] = {}
+    inputs = list(inputs)
+    for given in inputs:
+        if not given.exists():
+            raise UsageError(f"{given}: no such file or folder")
+        paths = _images(given, set()) if given.is_dir() else [given]
+        for path in paths:
+            name = path.relative_to(given).as_posix() if path != given else path.name
+            other = found.setdefault(name, path)
+            if other is not path and not other.samefile(path):
+                raise UsageError(
+                    f"{other} and {path} would both be written to {name}; restore them into two folders, "
+                    "or give the folder that holds both"
+                )
+    if not found:
+        where = f"{', '.join(map(str, inputs))}: " if inputs else ""
+        raise UsageError(f"{where}no images found; expected image files, or folders that hold some")
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """Return a key that sorts relative names as people do: folder by folder, numbers by value, case ignored."""
+    parts = name.split("/")
+    return (*((*_numbered(part),) for part in parts), name)
+
+
+def _images(folder: Path, listed: set[tuple[int, int]]) -> Iterator[Path]:
+    try:
+        state = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: natural(entry.name))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from error
+    if (state.st_dev, state.st_ino) in listed:
+        return
+    listed.add((state.st_dev, state.st_ino))
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _images(path, listed)
+        elif (entry.is_file() or entry.is_symlink()) and is_image_name(path):
+            yield path
+
+
+def _numbered(text: str) -> Iterator[str | int]:
+    for i, part in enumerate(re.split(r"(\d+)", text.casefold())):
+        yield int(part) if i % 2 else part

@@ -1,0 +1,58 @@
+"""One contrast for each section, wherever in it a block lies: a contrast for each block would show as seams."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from refocal.core.blocks import Box
+from refocal.core.values import Contrast, Counts
+from refocal.core.volume import Volume
+
+_SAMPLES = 16
+_EDGE_PX = 256
+_PERCENTILES = (0.1, 99.9)
+
+
+class Sectionwise:
+    """Contrasts of the sections of a volume, the same on every machine.
+
+    That of uint8 is 0 to 255. Others are the given one, or the 0.1 and 99.9 percentiles of patches that are spread over
+    the section; voxels of 0 that fill a patch are not there and do not count.
+    """
+
+    def __init__(self, volume: Volume, given: Contrast | None = None) -> None:
+        self._volume = volume
+        self._fixed = Contrast.of(np.uint8) if volume.info.dtype == np.uint8 else given
+        self._of_slab = lru_cache(maxsize=8)(self._measure)
+
+    def of(self, z: int) -> Contrast:
+        """Return the contrast of section `z`."""
+        if self._fixed:
+            return self._fixed
+        depth = self._volume.info.chunk[0]
+        return self._of_slab(z // depth)[z % depth]
+
+    def _measure(self, slab: int) -> list[Contrast]:
+        depth, height, width = self._volume.info.chunk[0], *self._volume.info.shape[1:]
+        first, last = slab * depth, min((slab + 1) * depth, self._volume.info.shape[0])
+        side = round(_SAMPLES**0.5)
+        patches = []
+        for y in _spread(height, side):
+            for x in _spread(width, side):
+                box = Box((first, y, x), (last, min(y + _EDGE_PX, height), min(x + _EDGE_PX, width)))
+                patches.append(self._volume.read(box).reshape(last - first, -1))
+        return [_contrast([patch[z] for patch in patches]) for z in range(last - first)]
+
+
+def _contrast(patches: list[Counts]) -> Contrast:
+    there: list[Any] = [patch[np.isfinite(patch)] for patch in patches if patch.any()]
+    if not there:
+        return Contrast()
+    low, high = np.percentile(np.concatenate(there).astype(np.float64), _PERCENTILES)
+    return Contrast(float(low), float(high) if high > low else float(low) + 1.0)
+
+
+def _spread(length: int, count: int) -> list[int]:
+    last = max(0, length - _EDGE_PX)
+    return sorted({round(a) for a in np.linspace(0, last, count)})

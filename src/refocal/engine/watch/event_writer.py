@@ -1,0 +1,122 @@
+"""Where the loops of a watch write: to the log first, then to the ledger and the backlog, then to all who listen."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from refocal.core.errors import WriteError
+from refocal.engine.watch.restore_queue import Backlog
+from refocal.engine.watch.state import Ledger, is_live
+from refocal.eventlog.log import Event, Log
+
+_BALLAST_BYTES = 8 << 20  # 10,000 lines
+_AGAIN = 1.0
+
+
+class Ballast:
+    """A file that is thrown overboard when the disk is full, so that the log can go on for a while."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> None:
+        """Take the space, if it is there; nothing is written over."""
+        try:
+            with self._path.open("xb") as file:
+                for _ in range(_BALLAST_BYTES >> 20):
+                    file.write(b"\0" * (1 << 20))
+        except FileExistsError:
+            pass
+        except OSError:
+            self.drop()
+
+    def drop(self) -> bool:
+        """Free the space; say whether there was any."""
+        try:
+            os.unlink(self._path)
+        except OSError:
+            return False
+        return True
+
+
+class Journal:
+    """Appends events to the log; safe for several threads.
+
+    Parameters
+    ----------
+    log
+        The log.
+    ledger, backlog
+        Learn each tile event before any other thread can write.
+    ballast
+        Makes room for the log on a full disk.
+    stop
+        Ends waiting for room.
+    """
+
+    def __init__(self, log: Log, ledger: Ledger, backlog: Backlog, ballast: Ballast, stop: threading.Event) -> None:
+        self._log, self._ledger, self._backlog, self._ballast, self._stop = log, ledger, backlog, ballast, stop
+        self._lock = threading.RLock()
+        self._said: SimpleQueue[Event] = SimpleQueue()
+
+    def say(self, event: Event, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Write an event, learn it, and have it announced; nothing happens if it is not wanted any more."""
+        with self._lock:
+            if not wanted():
+                return
+            stamped = self._append(event)
+            if stamped is None:
+                return
+            follow = self._ledger.add(stamped) if is_live(stamped) else []
+            self._backlog.learn(stamped)
+            self._said.put(stamped)
+            for more in follow:
+                self.say(more)
+
+    def said(self) -> list[Event]:
+        """Return what was written since the last call, in the order of the log."""
+        events: list[Event] = []
+        try:
+            while True:
+                events.append(self._said.get_nowait())
+        except Empty:
+            return events
+
+    def _append(self, event: Event) -> Event | None:
+        """Write a line, waiting for room; None if the watch ends before there is any."""
+        while True:
+            try:
+                return self._log.append(event)
+            except (WriteError, OSError):
+                if not self._ballast.drop() and self._stop.wait(_AGAIN):
+                    return None
+
+
+class Entries:
+    """The journal as one loop sees it: adds what is known of a tile to its event.
+
+    Parameters
+    ----------
+    journal
+        Where to write.
+    facts
+        Returns what is known of a tile in hand, and puts it down.
+    wanted
+        Says whether a version of a tile, by key and event, is still the newest one.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        facts: Callable[[str], Mapping[str, Any]],
+        wanted: Callable[[Event], bool] = lambda event: True,
+    ) -> None:
+        self._journal, self._facts, self._wanted = journal, facts, wanted
+
+    def append(self, event: Event, /) -> None:
+        """Write one event of the loop."""
+        full = {**event, **self._facts(event["key"])}
+        self._journal.say(full, lambda: self._wanted(full))

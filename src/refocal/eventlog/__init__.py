@@ -1,0 +1,1 @@
+"""The append-only log of a run: written by runs, read by everything that reports on them."""

@@ -1,0 +1,250 @@
+"""The log of a run: resume state, dashboard feed and audit trail in one append-only file of JSON lines.
+
+Each run begins with a line `event: "job"` that holds the resolved job and its SHA-256; each block that is settled adds
+one line `event: "tile"`, stamped with the hash of its run. Nothing is ever rewritten: for a key the latest line counts.
+
+A line is one `write` on a file opened for appending, so shards may share a log on a local file system (on NFS, where
+appending is not atomic, give each shard its own). A process that is killed loses nothing that was written; a power cut
+loses at most the last second, because the file is synced that often, and blocks without a line are simply done again.
+A torn last line is not JSON: readers pass over it, and the next run ends it with a newline before it adds its own (as
+does a run that opens the file while another is in the midst of a line, which leaves a blank line that readers skip).
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from refocal.core.atomic import whole
+from refocal.core.errors import UsageError, WriteError
+
+Event = Mapping[str, Any]
+
+LOG = "log.jsonl"
+"""Name of the log in its output folder."""
+
+_RETAKE_COLUMNS = ("path", "page", "verdict", "reason", "sigma_px", "sigma_nm", "noise")
+_SETTLED = frozenset({"restored", "kept", "retake", "no_content"})
+
+_NONE = type(None)
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "event": (str,), "key": (str, _NONE), "decision": (str, _NONE), "section": (str, _NONE), "job": (dict, _NONE),
+    "size": (int, _NONE), "mtime_ns": (int, _NONE), "low": (int, float, _NONE), "high": (int, float, _NONE),
+}  # fmt: skip
+_NEEDED = {"tile": ("key",), "contrast": ("low", "high")}
+
+
+class Log:
+    """Appends events to a log file; a context manager. Several threads may append.
+
+    Parameters
+    ----------
+    path
+        The file, made where it is absent. Its folder must exist.
+    now
+        Tells the time that is written into the events.
+    sync_seconds
+        The file is synced when an event comes at least this long after the last sync, and on closing.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be opened for appending.
+    """
+
+    def __init__(
+        self, path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), sync_seconds: float = 1.0
+    ) -> None:
+        self.path = Path(path)
+        self._now = now
+        self._sync_seconds = sync_seconds
+        self._synced = time.monotonic()
+        self._job_sha256: str | None = None
+        self._lock = threading.Lock()
+        try:
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise UsageError(f"cannot write the log {self.path}: {error.strerror}; choose another output") from error
+        self._torn = _torn(self.path)
+
+    def start(self, job: Mapping[str, Any], **facts: Any) -> str:
+        """Append the event that begins a run and return the job's SHA-256; `facts` are logged but not hashed."""
+        self._job_sha256 = job_sha256(job)
+        self.append({"event": "job", **facts, "job": job})
+        return self._job_sha256
+
+    def append(self, event: Event) -> Event:
+        """Write one event as one line, with the time and the hash of the running job; return it with these.
+
+        Raises
+        ------
+        WriteError
+            If the line cannot be written whole (full disk).
+        """
+        stamped = {"time": self._now().isoformat(timespec="milliseconds"), "job_sha256": self._job_sha256, **event}
+        line = json.dumps(_plain(stamped), allow_nan=False).encode() + b"\n"
+        with self._lock:
+            self._write(line)
+        if time.monotonic() - self._synced >= self._sync_seconds:
+            with suppress(OSError):  # the line is written: a caller who tried again would double it
+                self.sync()
+        return stamped
+
+    def _write(self, line: bytes) -> None:
+        if self._torn:
+            line = b"\n" + line
+        try:
+            missing = len(line) - self._file.write(line)
+        except OSError as error:
+            raise WriteError(f"cannot append to the log {self.path}: {error.strerror}") from error
+        self._torn = missing > 0
+        if missing > 1:  # without its newline alone the line counts, and must not come again
+            raise WriteError(f"cannot append to the log {self.path}: no space left; free some and run again")
+
+    def sync(self) -> None:
+        """Wait until everything appended is on the disk.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take it; the next event tries again.
+        """
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Sync and close the file."""
+        self.sync()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def job_sha256(job: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a job's canonical JSON (sorted keys)."""
+    return hashlib.sha256(json.dumps(_plain(job), sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a log in the order of writing; pass over torn and foreign lines. No file, no events."""
+    try:
+        file = Path(path).open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and _is_ours(event):
+                yield event
+
+
+def latest(events: Iterable[Event]) -> dict[str, Event]:
+    """Return the last tile event of each key, in the order of the first ones."""
+    return {event["key"]: event for event in events if event["event"] == "tile"}
+
+
+def of_last_job(path: Path) -> list[Event]:
+    """Return the events of the job that wrote to a log last, those of its earlier runs too."""
+    events = list(read_log(path))
+    last = next((event.get("job_sha256") for event in reversed(events) if event["event"] == "job"), None)
+    return [event for event in events if event.get("job_sha256") == last]
+
+
+def stamp(event: Event) -> tuple[object, object]:
+    """Return size and time of change of a tile's file: an operator's word holds as long as these are the same."""
+    return event.get("size"), event.get("mtime_ns")
+
+
+def done(path: Path, job_sha256: str) -> dict[str, Event]:
+    """Return the tile events, by key, that a run of this job may rely on.
+
+    Those are the latest events of their keys, if they were written under the same job and did not fail: a tile that was
+    done again under another job since is not trusted, because its output is the other job's.
+    """
+    return {
+        key: event
+        for key, event in latest(read_log(path)).items()
+        if event.get("job_sha256") == job_sha256 and event.get("decision") in _SETTLED
+    }
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """Return the path and the page that a block's key names: "a/b.tif#7" is page 7 of "a/b.tif"."""
+    match = re.fullmatch(r"(.+)#(\d+)", key, re.DOTALL)
+    return (match[1], int(match[2])) if match else (key, 0)
+
+
+def retake_table(events: Iterable[Event]) -> str:
+    """Return the tiles that must be imaged again, or could not be read, as CSV with a header line.
+
+    The latest event of each key counts, so a tile that was retaken and is good now is no longer listed.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, _RETAKE_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    for event in latest(events).values():
+        if event.get("decision") in ("retake", "unreadable"):
+            table.writerow({**event, "reason": event.get("reason") or event.get("error")})
+    return text.getvalue()
+
+
+def write_retakes(log: Path, csv_path: Path) -> None:
+    """Write the retake table of a log file; shards that share a log may all do so.
+
+    Raises
+    ------
+    WriteError
+        If the table cannot be written.
+    """
+    try:
+        with whole(Path(csv_path), tag=str(os.getpid())) as part:
+            part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise WriteError(f"cannot write the retake list {csv_path}: {error.strerror}") from error
+
+
+def _is_ours(event: Event) -> bool:
+    """Say whether a line holds what its kind must hold; programs of others may append to a log too."""
+    if any(not isinstance(event.get(name), kinds) for name, kinds in _FIELDS.items()):
+        return False
+    return all(event.get(name) is not None for name in ("event", *_NEEDED.get(event["event"], ())))
+
+
+def _torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

@@ -1,0 +1,1 @@
+"""Image mathematics on numpy arrays: no files, no networks, no runs."""

@@ -1,0 +1,1 @@
+"""Scores of restorers: by pixels, by cells, by speed and by cost."""

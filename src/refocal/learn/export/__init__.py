@@ -1,0 +1,1 @@
+"""Models for other programs: ONNX, 8-bit integers, BioImage.IO."""

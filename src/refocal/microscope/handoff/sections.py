@@ -1,0 +1,185 @@
+"""The sections of a log as stitching needs them: the newest imaging of each, and the operator's word.
+
+A section imaged again is a new folder with the same section name; the newest imaging is handed on as a whole, because
+positions of two imagings do not fit together. Tiles of one folder that stand at the same place count once, the one
+taken last.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from refocal.eventlog.log import Event, stamp
+
+State = Literal["good", "retake", "waiting", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile as the latest events of its key describe it."""
+
+    key: str
+    path: PurePosixPath
+    """Relative to the watched folder, and to the output."""
+    page: int
+    section: str
+    tile: str
+    taken: str
+    event: Mapping[str, Any]
+    verdict: str | None
+    """The operator's, None where nobody said anything."""
+
+    @property
+    def decision(self) -> str:
+        """What was decided, the operator's word first."""
+        return {"keep": "kept", "retake": "retake"}.get(self.verdict or "", str(self.event.get("decision")))
+
+    @property
+    def state(self) -> State:
+        """Whether the tile can be stitched, must be taken again, waits for its restoring, or cannot be read."""
+        if self.verdict in (None, "restore") and self.event.get("decision") == "queued":
+            return "waiting"
+        if self.event.get("decision") in ("unreadable", "failed"):
+            return "lost"
+        return "retake" if self.decision == "retake" else "good"
+
+    @property
+    def stage_nm(self) -> tuple[float, float] | None:
+        """Position (x, y)."""
+        x, y = self.number("stage_x_nm"), self.number("stage_y_nm")
+        return None if x is None or y is None else (x, y)
+
+    def number(self, name: str) -> float | None:
+        """Return a number of the event, None where there is none."""
+        value = self.event.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        return float(value)
+
+    def whole(self, name: str) -> int | None:
+        """Return a whole number of the event, None where there is none."""
+        value = self.number(name)
+        return None if value is None else int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The newest imaging of a section."""
+
+    name: str
+    region: int | None
+    folder: PurePosixPath
+    """The folder that holds all its tiles; the parent of the mFoV folders of a multi-beam section."""
+    tiles: tuple[Tile, ...]
+    superseded: tuple[str, ...]
+    """Keys of earlier imagings."""
+    complete: bool | None
+    """None where the log does not say."""
+
+    @property
+    def retakes(self) -> tuple[Tile, ...]:
+        """The tiles that must be taken again or cannot be read."""
+        return tuple(tile for tile in self.tiles if tile.state in ("retake", "lost"))
+
+    @property
+    def waiting(self) -> tuple[Tile, ...]:
+        """The tiles that are still to be restored."""
+        return tuple(tile for tile in self.tiles if tile.state == "waiting")
+
+    @property
+    def retake_share(self) -> float:
+        """Share of the tiles that hold something."""
+        content = sum(tile.decision != "no_content" for tile in self.tiles)
+        return len(self.retakes) / content if content else 0.0
+
+
+def sections(events: Iterable[Event], only: frozenset[str] = frozenset()) -> list[Section]:
+    """Return the sections of a log in natural order ("S2" before "S10"); `only` names the wanted ones, none all."""
+    tiles, states = _latest(events)
+    gathered: dict[tuple[str, int | None], dict[PurePosixPath, list[Tile]]] = {}
+    for tile in tiles:
+        if not only or tile.section in only:
+            imagings = gathered.setdefault((tile.section, tile.whole("region")), {})
+            imagings.setdefault(_imaging(tile), []).append(tile)
+    found = [_newest(name, region, imagings, states.get(name)) for (name, region), imagings in gathered.items()]
+    return sorted(found, key=lambda section: (natural(section.name), section.region or 0))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts "S2" before "S10"."""
+    return [
+        (int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)
+    ]
+
+
+def _latest(events: Iterable[Event]) -> tuple[list[Tile], dict[str, str]]:
+    """Return the latest state of each key, and the state of each section."""
+    latest: dict[str, Event] = {}
+    words: dict[str, tuple[str, object]] = {}
+    states: dict[str, str] = {}
+    for event in events:
+        key = event.get("key")
+        if event["event"] == "section":
+            states[str(event.get("section"))] = str(event.get("state"))
+        elif not isinstance(key, str):
+            continue
+        elif event["event"] == "tile":
+            latest[key] = event
+        elif event["event"] == "override" and key in latest:
+            words[key] = (str(event.get("verdict")), stamp(latest[key]))
+    tiles = [_tile(key, event, words.get(key)) for key, event in latest.items()]
+    # What a log says is never a way out of the output.
+    return [tile for tile in tiles if not tile.path.is_absolute() and ".." not in tile.path.parts], states
+
+
+def _tile(key: str, event: Event, word: tuple[str, object] | None) -> Tile:
+    path = PurePosixPath(str(event.get("path") or key))
+    given = event.get("section")
+    return Tile(
+        key=key,
+        path=path,
+        page=int(event.get("page") or 0),
+        section=str(given) if given is not None else path.parent.as_posix(),
+        tile=str(event.get("tile") or key),
+        taken=str(event.get("taken") or ""),
+        event=event,
+        verdict=word[0] if word and word[1] == stamp(event) else None,
+    )
+
+
+def _imaging(tile: Tile) -> PurePosixPath:
+    """Return what tells one imaging of a section from another: the section's folder of a multi-beam microscope."""
+    return tile.path.parent.parent if tile.event.get("field") is not None else PurePosixPath()
+
+
+def _newest(name: str, region: int | None, imagings: Mapping[PurePosixPath, list[Tile]], state: str | None) -> Section:
+    *before, newest = sorted(imagings.items(), key=lambda item: max(tile.taken for tile in item[1]))
+    places: dict[str, Tile] = {}
+    gone = [tile.key for _, tiles in before for tile in tiles]
+    for tile in newest[1]:
+        standing = places.get(tile.tile)
+        if standing is None or tile.taken >= standing.taken:
+            places[tile.tile] = tile
+            gone += [standing.key] if standing else []
+        else:
+            gone.append(tile.key)
+    tiles = tuple(sorted(places.values(), key=lambda tile: natural(tile.key)))
+    folder = newest[0] if tiles[0].event.get("field") is not None else _common(tiles)
+    return Section(name, region, folder, tiles, tuple(gone), None if state is None else state == "complete")
+
+
+def _common(tiles: Iterable[Tile]) -> PurePosixPath:
+    folders = [tile.path.parent for tile in tiles]
+    common = folders[0]
+    while not all(folder.is_relative_to(common) for folder in folders):
+        common = common.parent
+    return common
+
+
+def stored(out: Path, tile: Tile) -> Path | None:
+    """Return the file of a tile in the output, None where the run left none."""
+    path = out / tile.path
+    return path if path.is_file() else None

@@ -1,0 +1,1 @@
+"""Trained models as files: headers, weights, calibrations, and those that ship."""

@@ -1,0 +1,137 @@
+"""Model files, torch side: a net and its header to NAME.safetensors and back. Never unpickles anything."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from refocal.core import registry
+from refocal.core.atomic import whole
+from refocal.core.errors import BadModelError, UsageError
+from refocal.core.values import Pixels
+from refocal.models import header
+from refocal.models.header import ModelHeader
+
+
+def round_to(net: nn.Module, dtype: torch.dtype = torch.float16) -> nn.Module:
+    """Round every parameter and buffer of a net, in place, to what a file holds (see `save`); they stay float32."""
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(_stored(tensor, dtype).float())
+    return net
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = tensor.to(dtype)
+    # Batch norms in a row can have variances beyond float16.
+    return stored if stored.isfinite().all() else tensor.float()
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """Put a net, in place, into the memory order that is fastest for images; torch has no such order for volumes."""
+    volumes = any(parameter.ndim > 4 for parameter in net.parameters())
+    return net if volumes else net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def save(net: nn.Module, header: ModelHeader, path: str | Path, dtype: torch.dtype = torch.float16) -> ModelHeader:
+    """Write a net with its header to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    net
+        Any net of the family `nets`.
+    header
+        What to say about it; its tensor hash is filled in.
+    path
+        NAME.safetensors.
+    dtype
+        How floating-point tensors are stored: float16 (half the size, about 3 digits) or float32. A tensor with values
+        beyond what it can hold is stored as float32.
+
+    Returns
+    -------
+    ModelHeader
+        The header as written.
+    """
+    state = {
+        name: (_stored(t, dtype) if t.is_floating_point() else t).detach().cpu().contiguous()
+        for name, t in net.state_dict().items()
+    }
+    return write(state, header, path)
+
+
+def write(state: dict[str, Tensor], header_: ModelHeader, path: str | Path) -> ModelHeader:
+    """Write tensors with a header to `path`, whole or not at all, and return the header as written."""
+    path = Path(path)
+    bare = safetensors.torch.save(state)
+    size = int.from_bytes(bare[:8], "little")
+    table, data = json.loads(bare[8 : 8 + size]), bare[8 + size :]
+    header_ = header_.model_copy(update={"tensors_sha256": hashlib.sha256(data).hexdigest()})
+    table["__metadata__"] = {"refocal": header_.model_dump_json(), "seal": "0" * 64}
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
+    with whole(path) as part:
+        part.write_bytes(header.seal(len(text).to_bytes(8, "little") + text) + data)
+    return header_
+
+
+def load(path: str | Path) -> nn.Module:
+    """Build the net that a model file describes, with its weights, float32, in evaluation mode.
+
+    Raises
+    ------
+    BadModelError
+        If the file cannot be used, or its tensors do not fit the net that it names.
+    """
+    path = Path(path)
+    about = header.read(path)
+    try:
+        net: nn.Module = registry.make("nets", about.net, **about.options)
+        state = safetensors.torch.load(path.read_bytes())
+        net.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in state.items()})
+    except (UsageError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadModelError(f"{path.name} does not fit the net {about.net!r} of this refocal: {reason}") from error
+    return net.eval()
+
+
+def features_of(module: nn.Module) -> Callable[[Pixels], NDArray[np.float32]]:
+    """Make a torch module the features of a Fréchet distance (`refocal.parts.metrics.fid`).
+
+    It is given (tile, 1, y, x) in contrast units, in evaluation mode, where its parameters are. Whatever axes its
+    answer has beyond (tile, feature) are averaged away. Of a net of contours: `features_of(net.encoder)`.
+    """
+    module.eval()
+
+    def features(tiles: Pixels) -> NDArray[np.float32]:
+        place = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+        with torch.inference_mode():
+            parts = [module(torch.from_numpy(part[:, None]).to(place)).float() for part in _batches(tiles)]
+        found: NDArray[np.float32] = torch.cat([p.flatten(2).mean(2) if p.ndim > 2 else p for p in parts]).cpu().numpy()
+        return found
+
+    return features
+
+
+def _batches(tiles: Pixels, size: int = 64) -> list[Pixels]:
+    return [tiles[start : start + size] for start in range(0, len(tiles), size)]
+
+
+def fold_grey(state: dict[str, Tensor], head: str = "head.0", tail: str = "tail.0") -> dict[str, Tensor]:
+    """Turn the weights of a many-channel net into those of the same net with one channel, exactly.
+
+    A net that is fed copies of one grey image sees the sum of its head's kernels; the grey result is the mean of its
+    output channels. `head` and `tail` name the first and the last convolution.
+    """
+    folded = dict(state)
+    folded[f"{head}.weight"] = state[f"{head}.weight"].sum(1, keepdim=True)
+    folded[f"{tail}.weight"] = state[f"{tail}.weight"].mean(0, keepdim=True)
+    folded[f"{tail}.bias"] = state[f"{tail}.bias"].mean(0, keepdim=True)
+    return folded

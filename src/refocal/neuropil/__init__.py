@@ -1,6 +1,0 @@
-"""A drawn section of neuropil with known truth, for the demonstration and for tests; everything follows from a seed."""
-
-from refocal.neuropil.section import draw_labelled, draw_section
-from refocal.neuropil.tiles import DemoTile, demo_tiles
-
-__all__ = ["DemoTile", "demo_tiles", "draw_labelled", "draw_section"]

@@ -1,0 +1,17 @@
+"""Layouts: folders. How acquisition programs lay tiles out, name them, and say "complete".
+
+A layout reads identity from names, and completeness and stage positions from the logs and side-cars that the program
+leaves; it never writes, and never opens an image.
+"""
+
+from pathlib import Path
+
+from refocal.core import registry
+
+_ANY = "folder"
+
+
+def recognise(root: Path) -> str:
+    """Return the kind of layout that a folder has; `folder` where no acquisition program is recognised."""
+    kinds = [kind for kind in registry.names("layouts") if kind != _ANY]
+    return next((kind for kind in kinds if registry.make("layouts", kind).matches(Path(root))), _ANY)

@@ -1,0 +1,128 @@
+"""The command that only looks: grade."""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from refocal.core.blocks import Block
+from refocal.core.errors import BadOptionError
+from refocal.core.values import Contrast, Frames, Reach
+from refocal.engine.job import Part, Progress
+from refocal.engine.loop import run
+from refocal.engine.tiles.tiles import TileSource, estimate_contrast
+from refocal.eventlog.log import Event
+from refocal.ui.cli import app
+from refocal.ui.cli._show import watching
+from refocal.ui.cli.restore import AsJson, Gate, _pair
+
+
+@app.command()
+def grade(
+    inputs: Annotated[list[str], typer.Argument(help="image files and folders, or one volume (a path or a URL)")],
+    gate: Gate = "sharpness",
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure blur, noise and astigmatism of tiles and say what would be done; writes nothing.
+
+    For example:
+
+        refocal grade section_0001
+
+        refocal grade section_0001 --json > grades.jsonl
+
+        refocal grade volume.zarr
+    """
+    judge = Part.parse(gate).make("gates")
+    pair = _pair(contrast)
+    source = _source(inputs, Contrast(*pair) if pair else None)
+    with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
+        looking = _Looking(source, progress)
+        summary = run(looking, None, looking, gate=judge, progress=looking.settle)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+class _Counted(Protocol):
+    """A source that knows its length."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Block]: ...
+
+    def read(self, block: Block, /) -> Frames: ...
+
+
+def _source(inputs: Sequence[str], contrast: Contrast | None) -> _Counted:
+    from refocal.engine.volumes import is_volume
+
+    if not any(map(is_volume, inputs)):
+        tiles = TileSource(inputs, contrast=contrast)
+        tiles.contrast = tiles.contrast or estimate_contrast(tiles)
+        return tiles
+    if len(inputs) > 1:
+        raise BadOptionError(f"one volume at a time is graded, got {len(inputs)} inputs; run once for each")
+    return _Volume(inputs[0], contrast)
+
+
+class _Volume:
+    """The sections of a volume, named as the pages of a stack are: NAME#SECTION, or NAME@Y,X#SECTION for its parts."""
+
+    def __init__(self, given: str, contrast: Contrast | None) -> None:
+        from refocal.engine.volumes import block_grid
+        from refocal.engine.volumes.endpoints import open_input
+        from refocal.engine.volumes.section_contrast import Sectionwise
+        from refocal.engine.volumes.source import Pieces
+
+        volume = open_input(given)
+        size = block_grid.block_size(volume.info, Reach())
+        self._pieces = Pieces(volume, block_grid.blocks(volume.info, size, Reach()), Sectionwise(volume, contrast))
+        self._parts = math.prod(-(-n // s) for n, s in zip(volume.info.shape[1:], size[1:], strict=True))
+        self._sections = volume.info.shape[0]
+        self._name = Path(given).name
+
+    def __len__(self) -> int:
+        return self._sections * self._parts
+
+    def __iter__(self) -> Iterator[Block]:
+        for page in self._pieces:
+            z, y, x = page.write.start
+            yield replace(page, key=f"{self._name}{f'@{y},{x}' if self._parts > 1 else ''}#{z}")
+
+    def read(self, block: Block, /) -> Frames:
+        return self._pieces.read(block)
+
+
+class _Looking:
+    """Passes blocks on, takes nothing, and shows the events in the order of the blocks: readers overtake each other."""
+
+    def __init__(self, source: _Counted, show: Progress) -> None:
+        self._source, self._show = source, show
+        self._keys: deque[str] = deque()
+        self._events: dict[str, Event] = {}
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self._source:
+            self._keys.append(block.key)
+            yield block
+
+    def read(self, block: Block, /) -> Frames:
+        return self._source.read(block)
+
+    def has(self, block: Block, /) -> bool:
+        return False
+
+    def write(self, *_: Any) -> None: ...
+
+    carry = write
+
+    def settle(self, event: Event) -> None:
+        # Without a restorer, what would be restored is queued.
+        would = {**event, "decision": "restore"} if event["decision"] == "queued" else event
+        self._events[event["key"]] = would
+        while self._keys and self._keys[0] in self._events:
+            self._show(self._events.pop(self._keys.popleft()), len(self._source))

@@ -1,0 +1,86 @@
+"""The command that hands a run on: handoff."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refocal.core.errors import BadOptionError
+from refocal.ui.cli import app
+from refocal.ui.cli._show import gathered, print_rows
+
+if TYPE_CHECKING:
+    from refocal.microscope.handoff.sections import Section
+
+
+@app.command()
+def handoff(
+    out: Annotated[Path, typer.Argument(help="output folder of a run")],
+    feabas: Annotated[Path | None, typer.Option(help="FEABAS working folder; gets stitch/stitch_coord/*.txt")] = None,
+    render_ws: Annotated[Path | None, typer.Option(help="write tile specs for render-ws to this JSON file")] = None,
+    multisem_flags: Annotated[bool, typer.Option(help="write yesretake flags to handoff/multisem of OUT")] = False,
+    multisem_into: Annotated[
+        Path | None, typer.Option(help="write yesretake flags into this tree of the microscope")
+    ] = None,
+    sbemimage: Annotated[bool, typer.Option(help="write grid.tile lists to handoff/sbemimage of OUT")] = False,
+    section: Annotated[list[str] | None, typer.Option(help="stitch only this section; may be repeated")] = None,
+    link: Annotated[bool, typer.Option("--link", help="link raw tiles that OUT lacks into it")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="copy raw tiles that OUT lacks into it")] = False,
+    unfinished: Annotated[bool, typer.Option(help="also sections that are open or wait to be restored")] = False,
+    pixel_nm: Annotated[float | None, typer.Option(help="pixel size where the log does not tell it", min=0.001)] = None,
+    retake_share: Annotated[
+        float, typer.Option(help="a section with more retakes is imaged again", min=0, max=1)
+    ] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")] = False,
+) -> None:
+    """Write retake lists, microscope flags, and coordinate files for stitching from the log of a run.
+
+    Writes `retake.json` beside `retake.csv`, and what is asked for. Sections that are to be imaged again are
+    stitched as recorded, and named. Sections that cannot be stitched yet are named too, and the exit code is 1.
+
+    For example:
+
+        refocal handoff restored --feabas montage --link
+
+        refocal handoff restored --multisem-flags --section S56R1
+    """
+    from refocal.microscope.handoff import Wanted, hand_off
+    from refocal.microscope.handoff.retakes import to_retake
+
+    if link and copy:
+        raise BadOptionError("--link and --copy exclude each other; choose one")
+    wanted = Wanted(
+        feabas=feabas,
+        render_ws=render_ws,
+        multisem_flags=multisem_flags,
+        multisem_into=multisem_into,
+        sbemimage=sbemimage,
+        only=frozenset(section or ()),
+        fetch="link" if link else "copy" if copy else None,
+        unfinished=unfinished,
+        pixel_nm=pixel_nm,
+        retake_share=retake_share,
+    )
+    handed = hand_off(out, wanted)
+    print_rows([_row(found, retake_share) for found in handed.sections], as_json)
+    for problem in handed.problems:
+        typer.echo(f"not handed on: {problem}", err=True)
+    if again := [found.name for found in handed.stitched if to_retake(found, retake_share)]:
+        names = ", ".join(again[:8]) + (" ..." if again[8:] else "")
+        what = "to be imaged again, and handed to stitching as recorded"
+        typer.echo(f"{what}: {names}; hand on again when there are better tiles", err=True)
+    typer.echo("\n".join(f"wrote {name}" for name in gathered(handed.written)), err=True)
+    raise typer.Exit(1 if handed.problems else 0)
+
+
+def _row(found: "Section", retake_share: float) -> dict[str, Any]:
+    from refocal.microscope.handoff.retakes import to_retake
+
+    return {
+        "section": found.name,
+        "tiles": len(found.tiles),
+        "retake": len(found.retakes),
+        "share": round(found.retake_share, 4),
+        "waiting": len(found.waiting),
+        "decision": "retake" if to_retake(found, retake_share) else "keep",
+    }

@@ -1,0 +1,178 @@
+"""The command that runs beside a microscope: watch."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refocal.engine.job import LOG, REPORT, RETAKES, Job, Part
+from refocal.ui.cli import app
+from refocal.ui.cli._show import print_json
+from refocal.ui.cli.restore import _choice, _pair
+
+if TYPE_CHECKING:
+    from refocal.engine.watch import Watch
+    from refocal.eventlog.log import Event
+
+_CARRY = ("symlink", "link", "copy", "skip")
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="folder that the microscope writes to; only ever read")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="output folder; same names and tree")],
+    layout: Annotated[str, typer.Option(help="auto, or one of `refocal list layouts`")] = "auto",
+    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
+    restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
+    gate: Annotated[str, typer.Option(help="who decides: sharpness, calibrated:path=..., ...")] = "sharpness",
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
+    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    carry: Annotated[str | None, typer.Option(help="symlink, link, copy or skip; default the first that works")] = None,
+    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="restore, or only grade and queue")] = True,
+    check: Annotated[bool, typer.Option(help="check each restored tile; what fails is to be retaken")] = True,
+    order: Annotated[str, typer.Option(help="newest or oldest section first, where restoring lags")] = "newest",
+    settle: Annotated[float, typer.Option(help="seconds a file must stay the same; 10 on network shares")] = 3.0,
+    poll: Annotated[float, typer.Option(help="seconds from one look to the next")] = 0.15,
+    reserve: Annotated[float, typer.Option(help="MB of the output's disk that only the log may use")] = 200.0,
+    stop_when_idle: Annotated[float | None, typer.Option(help="stop after so many seconds with nothing to do")] = None,
+    on_alert: Annotated[str | None, typer.Option(help="command, or http(s) address, that each alert goes to")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print every event, one JSON object a line")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no status")] = False,
+) -> None:
+    """Watch a running microscope: grade every tile as it comes, restore the soft ones, list those to be retaken.
+
+    Runs until Ctrl-C (or SIGTERM), which finishes the tile in hand, and says what was done. Start it again: it goes on.
+
+    For example:
+
+        refocal watch /data/wafer_03 -o /fast/wafer_03
+
+        refocal watch wafer -o out --settle 10 --on-alert ./page_me
+    """
+    from refocal.engine.watch import Settings, Watch, lightest
+    from refocal.microscope.monitor import Blame
+    from refocal.microscope.notify import Messenger, channel
+
+    settings = Settings(
+        layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),
+        restores=restoring, reserve_bytes=int(reserve * 1e6), idle_seconds=stop_when_idle,
+    )  # fmt: skip
+    way = _choice("--carry", carry, _CARRY) if carry else None
+    with (
+        _status(quiet=quiet) as show,
+        Messenger([channel(on_alert)] if on_alert else [], failed=lambda line: show.say(line)) as messenger,
+    ):
+
+        def tell(event: "Event") -> None:
+            if as_json:
+                print_json(event)
+            show.event(event)
+            if event["event"] == "alert":
+                messenger.send(event)
+
+        job = Job(
+            model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
+            contrast=_pair(contrast), carry=way or lightest(folder, out, show.say), check=check,
+        )  # fmt: skip
+        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
+    if not quiet:
+        _say_end(counts, out)
+
+
+def _say_end(counts: Mapping[str, int], out: Path) -> None:
+    words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    typer.echo(f"{sum(counts.values())} tiles{': ' if words else ''}{words}", err=True)
+    typer.echo(f"{out / LOG}  {out / RETAKES}  (refocal report {out} makes {out / REPORT})", err=True)
+
+
+def _run(start: "Callable[[], Watch]", show: "_Status") -> Mapping[str, int]:
+    """Run a watch until a signal, or until it stops by itself; a second signal leaves at once. Return what is done."""
+    told: list[int] = []
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        if len(told) > 1:
+            os._exit(130)  # safe: what is in the log is done, what is not will be done again
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        running = start()
+        show.started(running)
+        while not told and not running.wait(0.2):
+            show.draw(running)
+        show.stopping()
+        running.stop()
+        counts: Mapping[str, int] = running.state()["counts"]
+        return counts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Status:
+    """One line on a terminal, and a line for each alert."""
+
+    def __init__(self, update: "Callable[[str], None]", say: "Callable[[str], None]") -> None:
+        self._update, self.say = update, say
+        self._beat: Event = {}
+
+    def event(self, event: "Event") -> None:
+        if event["event"] == "beat":
+            self._beat = event
+        elif event["event"] == "alert":
+            self.say(_plain(f"{event['severity']}: {event['message']}"))
+
+    def draw(self, running: "Watch") -> None:
+        state = running.state()
+        counts: dict[str, int] = state["counts"]
+        total = sum(counts.values())
+        soft = counts.get("restored", 0) + counts.get("queued", 0)
+        words = [
+            f"{total} tiles",
+            f"{self._beat.get('tiles_per_s', 0.0):.1f}/s",
+            f"{soft / total:.1%} soft" if total else "",
+            f"{counts.get('restored', 0)} restored, {counts.get('queued', 0)} queued",
+            f"{counts.get('retake', 0) + counts.get('unreadable', 0)} to retake",
+            f"lag {state['lag_tiles']} tiles, {state['lag_seconds']:.1f} s",
+            f"{state['free_bytes'] / 1e9:.0f} GB free",
+            "share is away" if state["gone"] else "",
+        ]
+        self._update("  ".join(word for word in words if word))
+
+    def started(self, running: "Watch") -> None:
+        job, out = running.job, running.out
+        self.say(
+            f"watching {running.root} (layout {running.layout}), writing to {out}: gate {job.gate.kind}, "
+            f"{job.restorer.kind if job.restorer else job.model}; live page: refocal dashboard {out}; Ctrl-C ends it"
+        )
+
+    def stopping(self) -> None:
+        self._update("finishing the tile in hand; once more to leave at once")
+
+
+@contextmanager
+def _status(*, quiet: bool) -> "Iterator[_Status]":
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    if quiet or not console.is_terminal:
+        yield _Status(lambda line: None, (lambda line: None) if quiet else say)
+        return
+    with console.status("starting") as status:
+        yield _Status(status.update, say)
+
+
+def _plain(text: str) -> str:
+    """Return text that any terminal can print; names that are not UTF-8 are shown with backslashes."""
+    encoding = sys.stderr.encoding or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)

@@ -1,0 +1,141 @@
+"""What a log says, in the shape that the report shows: one `Tile` for each key, and a `Digest` of them all."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from refocal.eventlog.log import Event, latest
+
+DECISIONS = {
+    "restored": "restored",
+    "kept": "kept as it is",
+    "retake": "to be retaken",
+    "no_content": "no content",
+    "unreadable": "unreadable",
+    "failed": "failed",
+}
+"""Every decision, in the order of the report, and how it is called there."""
+RETAKE_LINE = 0.02
+"""Above this share of retakes an automated acquisition stops about once a day."""
+_GRADED = ("sigma_px", "sigma_nm", "noise", "anisotropy", "angle_deg", "expected")
+_NUMBERS = (*_GRADED, "seconds", "pixel_nm", "height", "width", "clipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile as its last event describes it; what the log does not say, or says wrongly, is None."""
+
+    number: int
+    name: str
+    page: int
+    decision: str
+    verdict: str
+    reason: str
+    numbers: Mapping[str, float | None]
+    """sigma_px, sigma_nm, noise, anisotropy, angle_deg, expected, seconds, pixel_nm, height, width, clipped."""
+    path: str
+    output: str | None
+    stage_nm: tuple[float, float] | None
+    """(x, y)."""
+
+    @property
+    def sigma_px(self) -> float | None:
+        """Width of the blur."""
+        return self.numbers["sigma_px"]
+
+    @property
+    def noise(self) -> float | None:
+        """Standard deviation of the noise, counts."""
+        return self.numbers["noise"]
+
+    @property
+    def section(self) -> str:
+        """The folder of the tile, "" if it has none."""
+        parent = str(PurePosixPath(self.name.replace("\\", "/")).parent)
+        return "" if parent == "." else parent
+
+    @property
+    def label(self) -> str:
+        """The name, with the page of a stack."""
+        return f"{self.name}#{self.page}" if self.page else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A whole log."""
+
+    tiles: tuple[Tile, ...]
+    counts: Mapping[str, int]
+    """Tiles per decision; every decision is there."""
+    seconds: float | None
+    """Wall time from the start of each run to its last tile, summed over the runs."""
+    megapixels: float
+    jobs: tuple[Mapping[str, Any], ...]
+    """The events that began a run."""
+
+    @property
+    def retake_share(self) -> float | None:
+        """Retakes among the tiles that hold tissue; None where no tile was graded."""
+        graded = sum(self.counts[d] for d in ("restored", "kept", "retake"))
+        return self.counts["retake"] / graded if graded else None
+
+
+def summarise(events: Iterable[Event]) -> Digest:
+    """Digest the events of a log, in the order of writing; never fails on what an event holds."""
+    events = list(events)
+    named = [event for event in events if event.get("event") != "tile" or isinstance(event.get("key"), str)]
+    tiles = tuple(_tile(number, event) for number, event in enumerate(latest(named).values()))
+    counts = Counter(tile.decision for tile in tiles)
+    area = sum((t.numbers["height"] or 0) * (t.numbers["width"] or 0) for t in tiles)
+    jobs = tuple(event for event in events if event.get("event") == "job")
+    return Digest(tiles, {d: counts[d] for d in DECISIONS}, _seconds(events), area / 1e6, jobs)
+
+
+def _tile(number: int, event: Event) -> Tile:
+    stage = (_number(event.get("stage_x_nm")), _number(event.get("stage_y_nm")))
+    decision = str(event.get("decision"))
+    path = _text(event.get("input") or event.get("path") or event["key"])
+    output = event.get("output")
+    return Tile(
+        number=number,
+        name=_text(event.get("path") or event["key"]),
+        page=int(_number(event.get("page")) or 0),
+        decision=decision if decision in DECISIONS else "failed",
+        verdict=_text(event.get("verdict") or ""),
+        reason=_text(event.get("error") or event.get("reason") or ""),
+        numbers={name: _number(event.get(name)) for name in _NUMBERS},
+        path=path,
+        output=output if isinstance(output, str) else None,
+        stage_nm=(stage[0], stage[1]) if stage[0] is not None and stage[1] is not None else None,
+    )
+
+
+def _text(value: object) -> str:
+    """Return text that UTF-8 can hold: file names may carry bytes that it cannot."""
+    return (
+        re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", str(value)).encode("utf-8", "replace").decode()
+    )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _seconds(events: Iterable[Event]) -> float | None:
+    total, start, end = 0.0, None, None
+    for event in events:
+        try:
+            now = datetime.fromisoformat(str(event.get("time"))).timestamp()
+        except ValueError:
+            continue
+        if event.get("event") == "job" and start is not None and end is not None:
+            total, start, end = total + end - start, now, now
+        start, end = now if start is None else start, now
+    return total + max(0.0, end - start) if start is not None and end is not None else None

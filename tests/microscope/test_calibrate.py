@@ -1,0 +1,79 @@
+"""From good tiles to a calibration and to grades, from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from refocal.core.values import ImageInfo
+from refocal.parts.formats import create_image
+
+CHEAP = ("--restorer", "wiener", "--crop", "128", "--each", "24", "--date", "2026-01-01", "-q")
+
+
+def tile(seed: int, sigma: float = 0.6, side: int = 160) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    cells = gaussian_filter(rng.standard_normal((side, side)), 3) > 0
+    soft = gaussian_filter(80.0 + 90 * cells, sigma) + 4 * rng.standard_normal((side, side))
+    return np.clip(np.rint(soft), 0, 255).astype(np.uint8)
+
+
+def save(path: Path, image: np.ndarray, pixel_nm: float = 8.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    create_image(path, [image], ImageInfo((1, *image.shape), image.dtype, pixel_nm))
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    for seed in range(5):
+        save(tmp_path / "good" / f"{seed}.tif", tile(seed))
+    return tmp_path / "good"
+
+
+def test_calibrate_then_grade_and_restore(inside, good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    said = inside("calibrate", good, "-o", path, *CHEAP, "--json")
+    row = json.loads(said.out)
+    assert row["tiles"] == 5
+    assert row["keep"] + row["restore"] + row["retake"] == pytest.approx(1)
+    first = path.read_bytes()
+    assert "expected retakes" in inside("calibrate", good, "-o", path, *CHEAP).out
+    assert path.read_bytes() == first
+    raw = tmp_path / "raw"
+    for i, sigma in enumerate((0.6, 1.8, 9.0)):
+        save(raw / f"{i}.tif", tile(50 + i, sigma))
+    gate = f"calibrated:path={path}"
+    rows = [json.loads(line) for line in inside("grade", raw, "--gate", gate, "--json").out.splitlines()]
+    assert [row["verdict"] for row in sorted(rows, key=lambda row: row["path"])] == ["keep", "restore", "retake"]
+    assert all(row["expected"] is not None for row in rows)
+    save(raw / "3.tif", tile(60), pixel_nm=4.0)
+    out = tmp_path / "out"
+    inside("restore", raw, "-o", out, "--gate", gate, "--restorer", "wiener", "-q", code=1)
+    events = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    (failed,) = (e for e in events if e.get("decision") == "failed")
+    assert "8 nm pixels and the tile has 4 nm" in failed["error"]
+    assert events[0]["job"]["calibration_sha256"] == json.loads(first)["sha256"]
+    for name in ("other/1.tif", "other/2.tif"):
+        save(tmp_path / name, tile(60), pixel_nm=4.0)
+    for given, into in (("other", "none"), ("other/1.tif", "none.zarr")):
+        wrong = (tmp_path / given, "-o", tmp_path / into, "--gate", gate, "--restorer", "wiener")
+        assert "is for 8 nm pixels and the tile has 4 nm" in inside("restore", *wrong, code=2).line
+    assert not (tmp_path / "none" / "log.jsonl").exists()
+    expect = ("--expect-from", out, "--overrides", out / "log.jsonl")
+    assert (
+        "tiles of out"
+        in json.loads(inside("calibrate", good, "-o", path, *CHEAP, "--json", *expect).out)["expected_for"]
+    )
+
+
+def test_refusals_are_one_line(inside, good: Path, tmp_path: Path) -> None:
+    (good / "4.tif").unlink()
+    assert "only 4 of 4 tiles" in inside("calibrate", good, "-o", tmp_path / "c.json", *CHEAP, code=2).line
+    assert not (tmp_path / "c.json").exists()
+    assert "no such file" in inside("calibrate", tmp_path / "gone", *CHEAP, code=2).line
+    (tmp_path / "old.json").write_text('{"kind": "refocal calibration", "version": 0}')
+    gate = f"calibrated:path={tmp_path / 'old.json'}"
+    assert "version 0" in inside("grade", good, "--gate", gate, code=2).line
+    assert "missing a required argument" in inside("grade", good, "--gate", "calibrated", code=2).line
