@@ -24,8 +24,8 @@ from refocal.core import registry
 from refocal.core.values import Frames, Restorer
 from refocal.engine.backends import learned
 from refocal.microscope.calibrate import calibrate, write
-from refocal.microscope.calibrate.blur_series import Ladder, Sample
-from refocal.microscope.calibrate.reference_tiles import Good, good_tiles
+from refocal.microscope.calibrate.blur_series import BlurSeries, Sample
+from refocal.microscope.calibrate.reference_tiles import ReferenceTile, good_tiles
 from refocal.models.calibration import Calibration
 
 SPECIMENS = {
@@ -82,12 +82,12 @@ def test(found: Calibration, samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def climb(goods: list[Good], ladder: Ladder, restorer: Restorer) -> list[Sample]:
+def climb(goods: list[ReferenceTile], ladder: BlurSeries, restorer: Restorer) -> list[Sample]:
     """Spoil and restore held-out tiles."""
     return [s for i, good in enumerate(goods) for s in ladder.climb(i, good, restorer)]
 
 
-def series(data: Path, restorer: Restorer, ladder: Ladder) -> dict[str, Any]:
+def series(data: Path, restorer: Restorer, ladder: BlurSeries) -> dict[str, Any]:
     """Calibrate on pieces of the image in focus and grade the real focus series with it."""
     # The lowest rows hold the microscope's data bar.
     images = {n: cv2.imread(str(data / SERIES.format(n)), cv2.IMREAD_GRAYSCALE)[:672] for n in range(1, 6)}
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     restorer = learned("gran-em")
-    ladder, other = (Ladder(crop_px=given.crop, each=given.each, seed=seed) for seed in (0, 1))
+    ladder, other = (BlurSeries(crop_px=given.crop, each=given.each, seed=seed) for seed in (0, 1))
     tables: dict[str, Any] = {}
     held: dict[str, list[Sample]] = {}
     made: dict[str, Calibration] = {}

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refocal.core.values import Known
+from refocal.core.values import FolderStatus
 from refocal.engine.watch.heartbeat import resident_bytes
 from refocal.engine.watch.scanner import Scanner
-from refocal.engine.watch.state import Ledger
+from refocal.engine.watch.state import WatchState
 from refocal.eventlog.log import read_log
 from refocal.parts.layouts.folder import Folder
 
@@ -35,8 +35,8 @@ class Closing(Folder):
 
     last = ""
 
-    def known(self, root: Path, folder: str) -> Known:
-        return Known(closed=bool(folder) and folder.split("/")[0] != self.last)
+    def known(self, root: Path, folder: str) -> FolderStatus:
+        return FolderStatus(closed=bool(folder) and folder.split("/")[0] != self.last)
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     layout = Folder() if options.open else Closing()
     Closing.last = write(raw, log, options.tiles)
     before = resident_bytes() or 0
-    ledger = Ledger()
+    ledger = WatchState()
     start = time.perf_counter()
     lines = sum(1 for _ in ledger.read(read_log(log)))
     read_seconds = time.perf_counter() - start

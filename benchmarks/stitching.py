@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from refocal.core.values import Contrast, ImageInfo
 from refocal.engine.job import LOG, Job, Part, run_job
 from refocal.eventlog.log import Log, latest, read_log
-from refocal.microscope.handoff import Wanted, hand_off
+from refocal.microscope.handoff import HandoffRequest, hand_off
 from refocal.parts.formats import create_image, open_image
 
 HEIGHT, WIDTH, OVERLAP, JITTER, PIXEL_NM = 400, 372, 56, 8, 4.0
@@ -115,7 +115,7 @@ def measure(python: str, folder: Path, tiles: Sequence[Cut], job: Job) -> dict[s
     out = folder.with_name(f"{folder.name}-{job.gate.kind}-{job.restorer.kind if job.restorer else job.model}")
     run_job([folder], out, job)
     place(out, tiles)
-    handed = hand_off(out, Wanted(feabas=out / "feabas"))
+    handed = hand_off(out, HandoffRequest(feabas=out / "feabas"))
     if handed.problems:
         raise RuntimeError(handed.problems[0])
     found = [stitch(python, path, msem=True) for path in sorted((out / "feabas/stitch/stitch_coord").glob("*.txt"))]

@@ -52,7 +52,7 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from refocal.core import registry
     from refocal.core.values import ImageInfo
     from refocal.microscope.calibrate import calibrate, write
-    from refocal.microscope.calibrate.blur_series import Ladder
+    from refocal.microscope.calibrate.blur_series import BlurSeries
     from refocal.microscope.calibrate.reference_tiles import good_tiles
     from refocal.parts.formats import create_image
 
@@ -61,7 +61,7 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = drawn(seed)
         create_image(folder / f"{seed}.tif", [image], ImageInfo((1, *image.shape), image.dtype, 8.0))
     restorer = registry.make("restorers", "wiener")
-    ladder = Ladder(crop_px=128, each=40)
+    ladder = BlurSeries(crop_px=128, each=40)
     made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", ladder=ladder)
     write(made.calibration, folder / "calibration.json")
     return folder / "calibration.json"

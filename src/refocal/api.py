@@ -125,7 +125,7 @@ def watch(
     """
     from refocal.engine.job import Job, Part
     from refocal.engine.watch import Settings, Watch, lightest
-    from refocal.microscope.monitor import Blame
+    from refocal.microscope.monitor import Monitor
 
     calls = {"tile": on_tile, "alert": on_alert}
 
@@ -140,7 +140,7 @@ def watch(
     )  # fmt: skip
     return Watch(
         folder, out, job, settings or Settings(), restorer=None if isinstance(restorer, str) else restorer,
-        check=None if isinstance(check, bool) else check, observers=[Blame().add], on_event=tell,
+        check=None if isinstance(check, bool) else check, observers=[Monitor().add], on_event=tell,
     )  # fmt: skip
 
 

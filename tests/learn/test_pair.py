@@ -14,7 +14,7 @@ from refocal.core.errors import BadOptionError, UsageError
 from refocal.core.registry import make
 from refocal.learn.examples.measured import MeasuredPairs, find_pairs, read_pairs
 from refocal.learn.examples.tiles import draw_examples
-from refocal.learn.pairs.tiles import Two, find, split
+from refocal.learn.pairs.tiles import PairPaths, find, split
 from refocal.parts.formats import open_image
 
 SIDE = (128, 144)
@@ -170,7 +170,7 @@ def test_crops_of_a_pair_belong_together(tmp_path: Path) -> None:
 
 def test_no_field_is_in_both_shares() -> None:
     path = Path("x.tif")
-    many = [Two(f"s{n}/t{k}", f"s{n}", f"s{n}/t{k % 3}", path, path) for n in range(10) for k in range(6)]
+    many = [PairPaths(f"s{n}/t{k}", f"s{n}", f"s{n}/t{k % 3}", path, path) for n in range(10) for k in range(6)]
     shares = split(many, 0.2)
     tests = {two.section for two in many if shares[two.name] == "test"}
     assert len(tests) == 2

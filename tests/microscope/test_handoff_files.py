@@ -9,7 +9,7 @@ import pytest
 
 from refocal.core.errors import UsageError
 from refocal.eventlog.log import Log
-from refocal.microscope.handoff import Handed, Wanted, hand_off
+from refocal.microscope.handoff import HandoffRequest, HandoffResult, hand_off
 
 Tile = dict[str, Any]
 BATCH, LATER = "run_20260105_08-00-00", "run_20260107_09-30-00"
@@ -62,14 +62,14 @@ def run(tmp_path: Path) -> Run:
 
 
 def document(out: Path, **wanted: Any) -> list[dict[str, Any]]:
-    hand_off(out, Wanted(**wanted))
+    hand_off(out, HandoffRequest(**wanted))
     sections: list[dict[str, Any]] = json.loads((out / "retake.json").read_text())["sections"]
     return sections
 
 
-def stitched(out: Path, folder: Path, **wanted: Any) -> tuple[Handed, dict[str, list[list[str]]]]:
+def stitched(out: Path, folder: Path, **wanted: Any) -> tuple[HandoffResult, dict[str, list[list[str]]]]:
     """Hand over to FEABAS and return its coordinate files as rows of fields."""
-    handed = hand_off(out, Wanted(feabas=folder, **wanted))
+    handed = hand_off(out, HandoffRequest(feabas=folder, **wanted))
     files = sorted((folder / "stitch" / "stitch_coord").glob("*.txt"))
     return handed, {file.stem: [line.split("\t") for line in file.read_text().splitlines()] for file in files}
 
@@ -142,14 +142,14 @@ def test_causes_are_told_apart(run: Run) -> None:
 def test_multisem_flags_stand_in_a_tree_of_their_own_and_go_when_the_section_is_good(run: Run, tmp_path: Path) -> None:
     bad = [multisem(3, 1, b, decision="retake") for b in (1, 2)]
     out = run(*bad, *[multisem(4, 1, b) for b in (1, 2)])
-    hand_off(out, Wanted(multisem_flags=True))
+    hand_off(out, HandoffRequest(multisem_flags=True))
     flags = out / "handoff" / "multisem" / BATCH / "003_S3R1"
     assert (flags / "yesretake").read_bytes() == b""
     assert (flags / "user_comment.txt").read_text() == "[SOFT-FOCUS] refocal: 2 of 2 tiles (2 SOFT-FOCUS)\n"
     assert not flags.with_name("004_S4R1").exists()
     assert not list((tmp_path / "raw").rglob("yesretake"))
     run(*[{**tile, "decision": "kept"} for tile in bad])
-    hand_off(out, Wanted(multisem_flags=True))
+    hand_off(out, HandoffRequest(multisem_flags=True))
     assert list(flags.iterdir()) == []
 
 
@@ -157,18 +157,18 @@ def test_the_microscopes_tree_is_only_added_to(run: Run, tmp_path: Path) -> None
     out = run(multisem(3, 1, 1, decision="retake"), multisem(4, 1, 1, decision="retake"))
     theirs = tmp_path / "raw" / BATCH / "003_S3R1" / "user_comment.txt"
     theirs.write_text("looks fine to me")
-    handed = hand_off(out, Wanted(multisem_into=tmp_path / "raw"))
+    handed = hand_off(out, HandoffRequest(multisem_into=tmp_path / "raw"))
     assert theirs.read_text() == "looks fine to me"
     assert "S3R1" in handed.problems[0]
     assert (theirs.parent / "yesretake").is_file()
     assert (tmp_path / "raw" / BATCH / "004_S4R1" / "user_comment.txt").read_text().startswith("[SOFT-FOCUS]")
     with pytest.raises(UsageError, match="folder that was watched"):
-        hand_off(out, Wanted(multisem_into=tmp_path / "elsewhere"))
+        hand_off(out, HandoffRequest(multisem_into=tmp_path / "elsewhere"))
 
 
 def test_sbemimage_gets_grid_and_tile(run: Run) -> None:
     out = run(sbem(4, 12, decision="retake"), sbem(65, 12, decision="unreadable"), sbem(5, 12), sbem(4, 13))
-    hand_off(out, Wanted(sbemimage=True))
+    hand_off(out, HandoffRequest(sbemimage=True))
     assert (out / "handoff" / "sbemimage" / "s00012.txt").read_text() == "1.4\n1.65\n"
     assert (out / "handoff" / "sbemimage" / "s00013.txt").read_text() == ""
 
@@ -244,7 +244,7 @@ def test_sections_that_are_not_ready_are_named_and_the_others_handed_on(run: Run
 
 def test_render_ws_gets_urls_and_shifts(run: Run, tmp_path: Path) -> None:
     out = run(sbem(4, 2), sbem(5, 2, mode="uint16"), sbem(4, 10))
-    hand_off(out, Wanted(render_ws=tmp_path / "specs" / "tiles.json"))
+    hand_off(out, HandoffRequest(render_ws=tmp_path / "specs" / "tiles.json"))
     specs = json.loads((tmp_path / "specs" / "tiles.json").read_text())
     assert [(spec["z"], spec["layout"]["sectionId"]) for spec in specs] == [(0, "s00002"), (0, "s00002"), (1, "s00010")]
     assert specs[1]["transforms"]["specList"][0]["dataString"] == "1 0 0 1 8.000 0.000"
@@ -263,17 +263,17 @@ def test_a_log_cannot_lead_out_of_the_output(run: Run, tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_the_request_is_said(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no log"):
-        hand_off(tmp_path, Wanted())
+        hand_off(tmp_path, HandoffRequest())
     out = run(multisem(1, 1, 1))
     with pytest.raises(UsageError, match="no section 'S9R1'; it has S1R1"):
-        hand_off(out, Wanted(only=frozenset({"S9R1"})))
+        hand_off(out, HandoffRequest(only=frozenset({"S9R1"})))
 
 
 def test_the_same_log_gives_the_same_bytes(run: Run) -> None:
     out = run(*[multisem(1, 1, b, decision="retake") for b in range(1, 5)])
-    hand_off(out, Wanted())
+    hand_off(out, HandoffRequest())
     first = (out / "retake.json").read_bytes()
-    hand_off(out, Wanted())
+    hand_off(out, HandoffRequest())
     assert (out / "retake.json").read_bytes() == first
     assert not list(out.rglob("*.part"))
 
@@ -282,12 +282,12 @@ def test_positions_that_were_written_after_the_tiles_were_graded(run: Run, tmp_p
     late = {"stage_x_nm": None, "stage_y_nm": None, "pixel_nm": None}
     tiles = [multisem(1, 1, beam, **late) for beam in (1, 2)]
     out = run(*tiles)
-    refused = hand_off(out, Wanted(feabas=tmp_path / "f"))
+    refused = hand_off(out, HandoffRequest(feabas=tmp_path / "f"))
     assert "no stage position" in refused.problems[0] or "pixel size" in refused.problems[0]
     folder = (tmp_path / "raw" / tiles[0]["path"]).parent
     lines = [f"{Path(tile['path']).name}\t{8 * beam}\t0\t0\n" for beam, tile in enumerate(tiles)]
     (folder / "image_coordinates.txt").write_text("".join(lines))
-    handed = hand_off(out, Wanted(feabas=tmp_path / "f", pixel_nm=4))
+    handed = hand_off(out, HandoffRequest(feabas=tmp_path / "f", pixel_nm=4))
     assert not handed.problems
     written = (tmp_path / "f" / "stitch" / "stitch_coord" / "S1R1.txt").read_text()
     assert [line.split("\t")[1] for line in written.splitlines() if "\t" in line][-2:] == ["0", "8"]

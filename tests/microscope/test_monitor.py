@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refocal.core.errors import BadOptionError
-from refocal.microscope.monitor import Blame, Rules
+from refocal.microscope.monitor import Monitor, Rules
 from refocal.microscope.monitor.sections import rising
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -67,9 +67,9 @@ class Scope:
         yield {"event": "section", "section": f"S{number}R1", "state": "complete", "tiles": 0, "counts": {}}
 
 
-def alerts(scope: Scope, sections: int, blame: Blame | None = None) -> list[dict[str, Any]]:
+def alerts(scope: Scope, sections: int, blame: Monitor | None = None) -> list[dict[str, Any]]:
     """Run a microscope and return what was alerted, with the number of the section."""
-    blame = blame or Blame()
+    blame = blame or Monitor()
     return [{**alert, "at": n} for n in range(sections) for event in scope.section(n) for alert in blame.add(event)]
 
 
@@ -89,7 +89,7 @@ def test_a_beam_that_turns_soft_is_found_within_a_few_mfovs(softer: float, field
     """The median over ten microscopes, after 40 mFoVs that were well; no other beam is ever named."""
     taken = []
     for seed in range(10):
-        scope, blame = Scope(seed, fields=1, softer={7: softer}, trouble_from=40), Blame()
+        scope, blame = Scope(seed, fields=1, softer={7: softer}, trouble_from=40), Monitor()
         found = [alert for alert in alerts(scope, 100, blame) if alert["kind"] == "bad_beam"]
         assert {alert["subject"] for alert in found} == {"beam 7"}
         taken.append(found[0]["at"] - 39)
@@ -97,7 +97,7 @@ def test_a_beam_that_turns_soft_is_found_within_a_few_mfovs(softer: float, field
 
 
 def test_a_beam_that_was_repaired_is_cleared_once() -> None:
-    blame, before = Blame(), Scope(1, softer={3: 0.5})
+    blame, before = Monitor(), Scope(1, softer={3: 0.5})
     found = alerts(before, 30, blame)
     after = Scope(1)
     found += [a for n in range(30, 60) for event in after.section(n) for a in blame.add(event)]
@@ -138,7 +138,7 @@ def test_bad_sections_in_a_row_are_one_alert() -> None:
 
 
 def test_a_queued_tile_counts_once_and_its_failed_restoring_as_a_retake() -> None:
-    scope, blame = Scope(7, fields=8), Blame()
+    scope, blame = Scope(7, fields=8), Monitor()
     tiles = [event for event in scope.section(0) if event["event"] == "tile"]
     for tile in tiles:
         blame.add({**tile, "decision": "queued"})
@@ -169,13 +169,13 @@ def beats(**given: Any) -> Iterator[dict[str, Any]]:
     ],
 )  # fmt: skip
 def test_beats_tell_silence_lag_and_full_disks(given_: dict[str, Any], kind: str, flips: list[bool]) -> None:
-    blame = Blame()
+    blame = Monitor()
     found = [alert for beat in beats(**given_) for alert in blame.add(beat)]
     assert [a["active"] for a in found if a["kind"] == kind] == flips
 
 
 def test_a_clock_that_is_set_back_is_not_silence() -> None:
-    blame = Blame()
+    blame = Monitor()
     found = []
     for second in (0, 10, 86400 * 30, 20, 30, 40):
         found += blame.add({"event": "beat", "time": (START + timedelta(seconds=second)).isoformat(), "seen": second})
@@ -183,12 +183,12 @@ def test_a_clock_that_is_set_back_is_not_silence() -> None:
 
 
 def test_a_replayed_log_leaves_the_alerts_that_are_on() -> None:
-    scope, log, blame = Scope(8, softer={2: 0.6}), [], Blame()
+    scope, log, blame = Scope(8, softer={2: 0.6}), [], Monitor()
     for n in range(20):
         for event in scope.section(n):
             log += [event, *blame.add(event)]
     assert any(event["event"] == "alert" for event in log)
-    again = Blame.resume(json.loads(json.dumps(log)))
+    again = Monitor.resume(json.loads(json.dumps(log)))
     assert alerts(scope, 5, again) == []  # on already: not told again
     assert again.beams()[1]["softer_px"] == pytest.approx(0.6, abs=0.15)
 
@@ -196,7 +196,7 @@ def test_a_replayed_log_leaves_the_alerts_that_are_on() -> None:
 def test_memory_does_not_grow_with_sections() -> None:
     import tracemalloc
 
-    scope, blame = Scope(9, beams=9, fields=1), Blame(Rules(tiles=200))
+    scope, blame = Scope(9, beams=9, fields=1), Monitor(Rules(tiles=200))
     tracemalloc.start()
     alerts(scope, 100, blame)
     before, _ = tracemalloc.get_traced_memory()
@@ -220,7 +220,7 @@ NAMES = ("time", "key", "section", "field", "beam", "grid", "region", "taken", "
 ), max_size=30))  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_no_event_of_a_log_can_stop_it(events: list[dict[str, Any]]) -> None:
-    blame = Blame()
+    blame = Monitor()
     for event in events:
         for alert in blame.add(event):
             json.dumps(alert)

@@ -13,12 +13,12 @@ from refocal.core.values import Frames, Grade, ImageInfo, Restored
 from refocal.engine.check import check
 from refocal.imaging.noise import denoised, memory_of, noise_of
 from refocal.microscope.calibrate import calibrate
-from refocal.microscope.calibrate.blur_series import Ladder
+from refocal.microscope.calibrate.blur_series import BlurSeries
 from refocal.microscope.calibrate.costs import (
-    Judged,
-    Mix,
+    BlurDistribution,
+    HeldOutSamples,
+    OperatorVerdict,
     Prices,
-    Spoken,
     expected,
     paper_mix,
     shift,
@@ -88,7 +88,7 @@ def test_conformal_quantile_covers_a_tile_to_come() -> None:
 def test_same_seed_same_document(good: Path) -> None:
     goods = good_tiles([good])
     restorer = registry.make("restorers", "wiener")
-    ladder = Ladder(crop_px=128, each=16)
+    ladder = BlurSeries(crop_px=128, each=16)
     one, two = (calibrate(goods, restorer, name="w", date="d", ladder=ladder).calibration for _ in range(2))
     assert one == two
     assert one.sha256 != calibrate(goods, restorer, name="w", date="e", ladder=ladder).calibration.sha256
@@ -100,7 +100,7 @@ def test_calibrated_grades_follow_blur_and_tell_their_range(good: Path, tmp_path
     from refocal.microscope.calibrate import write
 
     made = calibrate(good_tiles([good]), registry.make("restorers", "wiener"), name="w", date="",
-                     ladder=Ladder(crop_px=192, each=40)).calibration  # fmt: skip
+                     ladder=BlurSeries(crop_px=192, each=40)).calibration  # fmt: skip
     write(made, tmp_path / "c.json")
     gate = registry.make("gates", "calibrated", path=str(tmp_path / "c.json"))
     grades = [gate(Frames(tissue(20, sigma=s)[None])) for s in (0, 1.5, 2.5, 8)]
@@ -182,9 +182,9 @@ LOSS = Regressor(
 START = Thresholds(keep_px=0.8, least_db=-3.0, softest_px=4.0)
 
 
-def judged() -> Judged:
+def judged() -> HeldOutSamples:
     sigma = np.linspace(0, 4.4, 45)
-    return Judged(
+    return HeldOutSamples(
         sigma,
         [Bounded(low=s - 0.3, mean=s, high=s + 0.3) for s in sigma],
         [Bounded(low=-s - 1.3, mean=-s, high=-s + 1.3) for s in sigma],
@@ -210,7 +210,7 @@ def test_budget_is_kept() -> None:
 
 
 def test_expected_rates_add_up() -> None:
-    rates, bad = expected(judged(), Mix(np.array([0.0, 0.0, 1.5, 9.0]), ""), START, Prices())
+    rates, bad = expected(judged(), BlurDistribution(np.array([0.0, 0.0, 1.5, 9.0]), ""), START, Prices())
     assert sum(rates.values()) == pytest.approx(1)
     assert rates == pytest.approx({"keep": 0.5, "restore": 0.25, "retake": 0.25}, abs=0.06)
     assert 0 <= bad <= 0.25
@@ -219,10 +219,10 @@ def test_expected_rates_add_up() -> None:
 def test_overrides_move_thresholds_to_what_persons_said() -> None:
     blur = LOSS.model_copy(update={"low": -0.3, "high": 0.3})
     assert shift(START, [], blur, judged()) == START
-    said = [Spoken("keep", s) for s in (0.6, 0.8, 0.9)] + [Spoken("restore", s) for s in (1.2, 1.5)]
+    said = [OperatorVerdict("keep", s) for s in (0.6, 0.8, 0.9)] + [OperatorVerdict("restore", s) for s in (1.2, 1.5)]
     moved = shift(START, said, blur, judged())
     assert 1.2 < moved.keep_px < 1.5
-    strict = [Spoken("retake", s) for s in (1.0, 1.4, 1.8)] + [Spoken("restore", 0.5)]
+    strict = [OperatorVerdict("retake", s) for s in (1.0, 1.4, 1.8)] + [OperatorVerdict("restore", 0.5)]
     assert shift(START, strict, blur, judged()).least_db > START.least_db
 
 
@@ -236,7 +236,7 @@ def test_overrides_are_read_from_a_log() -> None:
         for k, v in (("a", "retake"), ("a", "keep"), ("b", "restore"), ("c", "keep"), ("d", "keep"), ("gone", "keep"))
     ]
     assert spoken([*jobs, *tiles, *words], native_px=0.8) == [
-        Spoken("keep", pytest.approx(0.6)), Spoken("restore", 1.0), Spoken("keep", 0.0)
+        OperatorVerdict("keep", pytest.approx(0.6)), OperatorVerdict("restore", 1.0), OperatorVerdict("keep", 0.0)
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from refocal.core import registry
-from refocal.core.values import Known
+from refocal.core.values import FolderStatus
 from refocal.microscope.simulate import Plan, Shares, kinds, replay
 from refocal.parts.formats import _formats
 from refocal.parts.layouts import recognise
@@ -137,7 +137,7 @@ def test_an_unreadable_side_car_waits(acquisitions, monkeypatch, kind):
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "open", refused)
         nothing = layout.known(root, folder)
-    assert isinstance(nothing, Known)
+    assert isinstance(nothing, FolderStatus)
     assert not nothing.complete
     assert layout.known(root, folder) == registry.make("layouts", kind).known(root, folder)
 
@@ -152,4 +152,4 @@ def test_names_that_are_not_utf8(tmp_path, kind):
     layout.matches(tmp_path)
     layout.descends(odd)
     layout.place(f"{odd}/{os.fsdecode(b't' + bytes([255]) + b'ile.tif')}")
-    assert isinstance(layout.known(tmp_path, odd), Known)
+    assert isinstance(layout.known(tmp_path, odd), FolderStatus)

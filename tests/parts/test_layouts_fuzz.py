@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refocal.core import registry
-from refocal.core.values import Known, Place
+from refocal.core.values import FolderStatus, TileLocation
 
 LAYOUTS = registry.names("layouts")
 TILE = "021_000001_{:03d}_2026-01-05T0800021234567.bmp"
@@ -84,7 +84,7 @@ names = st.one_of(
 def test_any_name_has_an_answer(kind, name):
     layout = registry.make("layouts", kind)
     place = layout.place(name)
-    assert place is None or isinstance(place, Place)
+    assert place is None or isinstance(place, TileLocation)
     assert layout.descends(name) in (True, False)
     if place:
         assert place.section
@@ -108,7 +108,7 @@ def test_any_side_car_has_an_answer(tmp_path_factory, kind, states, append):
                 file.write(data)
         for one in {folder, folder.rpartition("/")[0], ""}:
             known = layout.known(root, one)
-            assert isinstance(known, Known)
+            assert isinstance(known, FolderStatus)
             assert set(known.stage_nm) <= known.complete
             assert known.pixel_nm is None or known.pixel_nm > 0
     if append and kind == "multisem":

@@ -6,7 +6,7 @@ import pytest
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Place
+from refocal.core.values import TileLocation
 from refocal.microscope.simulate import Plan, Shares, replay
 
 SECTION = "name_20260105_08-00-00/021_S56R1"
@@ -37,20 +37,20 @@ def line(beam, x=0.0, y=0.0, prefix=""):
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        (f"{MFOV}/{TILE.format(3)}", Place("S56R1", "m000001_b003", 1, 1, 3, taken="2026-01-05T0800021234567")),
+        (f"{MFOV}/{TILE.format(3)}", TileLocation("S56R1", "m000001_b003", 1, 1, 3, taken="2026-01-05T0800021234567")),
         (
             f"w03/{MFOV}/{TILE.format(91)}",
-            Place("w03.S56R1", "m000001_b091", 1, 1, 91, taken="2026-01-05T0800021234567"),
+            TileLocation("w03.S56R1", "m000001_b091", 1, 1, 91, taken="2026-01-05T0800021234567"),
         ),
         (
             f"_20150930_21-50-13/002_/000007/{TILE.format(1)}",
-            Place("002", "m000001_b001", None, 1, 1, taken="2026-01-05T0800021234567"),
+            TileLocation("002", "m000001_b001", None, 1, 1, taken="2026-01-05T0800021234567"),
         ),
         (
             f"_20150930_21-50-13/002/000007/{TILE.format(1)}",
-            Place("002", "m000001_b001", None, 1, 1, taken="2026-01-05T0800021234567"),
+            TileLocation("002", "m000001_b001", None, 1, 1, taken="2026-01-05T0800021234567"),
         ),
-        (f"000001/{TILE.format(1)}", Place("021", "m000001_b001", None, 1, 1, taken="2026-01-05T0800021234567")),
+        (f"000001/{TILE.format(1)}", TileLocation("021", "m000001_b001", None, 1, 1, taken="2026-01-05T0800021234567")),
         (f"{MFOV}/thumbnail_{TILE.format(3)}", None),
         (f"{MFOV}/metadata.txt", None),
         (f"{SECTION}/AFASFailure/{TILE.format(1)}", None),

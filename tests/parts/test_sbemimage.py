@@ -5,7 +5,7 @@ import json
 import pytest
 
 from refocal.core import registry
-from refocal.core.values import Place
+from refocal.core.values import TileLocation
 from refocal.microscope.simulate import Plan, Shares, replay
 
 FOLDER = "tiles/g0000/t0065"
@@ -41,12 +41,12 @@ def accepted(number, x=10, y=-20, ending=".ome.tif"):
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        (f"{FOLDER}/{name(314)}", Place("s00314", "g0000.t0065", grid=0)),
-        (f"{FOLDER}/{name(314, '.tif')}", Place("s00314", "g0000.t0065", grid=0)),
-        (f"run2/{FOLDER}/{name(314)}", Place("run2.s00314", "g0000.t0065", grid=0)),
+        (f"{FOLDER}/{name(314)}", TileLocation("s00314", "g0000.t0065", grid=0)),
+        (f"{FOLDER}/{name(314, '.tif')}", TileLocation("s00314", "g0000.t0065", grid=0)),
+        (f"run2/{FOLDER}/{name(314)}", TileLocation("run2.s00314", "g0000.t0065", grid=0)),
         (
             "tiles/a0001/r0002/t0003/x_a0001_r0002_t0003_s00000.ome.tif",
-            Place("a0001.r0002.s00000", "t0003", region=2, grid=2),
+            TileLocation("a0001.r0002.s00000", "t0003", region=2, grid=2),
         ),
         (f"{FOLDER}/grab.tif", None),
         (f"tiles/rejected/{name(3)[:-8]}_1.ome.tif", None),

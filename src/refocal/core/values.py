@@ -225,7 +225,7 @@ class Format(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TileLocation:
     """Where a tile belongs, as a layout reads it from the tile's name; None where the layout has no such level.
 
     The same section and tile imaged again is the same place; what was taken later supersedes.
@@ -245,7 +245,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FolderStatus:
     """What the logs and side-cars of an acquisition say about one folder; all names are relative to that folder."""
 
     complete: frozenset[str] = frozenset()
@@ -270,11 +270,11 @@ class Layout(Protocol):
         """Say whether tiles may lie in or below a folder."""
         ...
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> TileLocation | None:
         """Return where a file belongs, or None if it is not a tile; from the name alone."""
         ...
 
-    def known(self, root: Path, folder: str) -> Known:
+    def known(self, root: Path, folder: str) -> FolderStatus:
         """Read what is said about a folder; cheap when nothing changed, patient with half-written files."""
         ...
 

@@ -7,7 +7,7 @@ from refocal.core.values import Frames, Restored, Restorer
 _SIGNS = ("out of memory", "bad_alloc", "failed to allocate", "can't allocate memory")
 
 
-class Frugal:
+class OomBatching:
     """A restorer that calls another one with as many frames as its memory has been seen to hold.
 
     A single frame that does not fit is an error of that frame.

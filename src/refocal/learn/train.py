@@ -89,7 +89,7 @@ def train(
     degradation = registry.make("degradations", recipe.degradation, **recipe.degradation_options)
     state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
     state.resume(out / "last.ckpt")
-    with _Journal(out, report, fabric.is_global_zero) as journal:
+    with _StepLog(out, report, fabric.is_global_zero) as journal:
         while not state.finished:
             began, busy = time.perf_counter(), time.process_time()
             examples = _draw(recipe, tiles, degradation, (recipe.seed, state.step, fabric.global_rank))
@@ -310,7 +310,7 @@ class _State:
         self.objective.load_state_dict(content["objective"])
 
 
-class _Journal:
+class _StepLog:
     """`train.jsonl` and TensorBoard, one line every few steps."""
 
     every = 10
@@ -318,7 +318,7 @@ class _Journal:
     def __init__(self, out: Path, report: Report | None, writes: bool) -> None:
         self.out, self.report, self.writes = out, report, writes
 
-    def __enter__(self) -> "_Journal":
+    def __enter__(self) -> "_StepLog":
         if not self.writes:
             return self
         from torch.utils.tensorboard import SummaryWriter

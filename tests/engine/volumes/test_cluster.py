@@ -178,7 +178,7 @@ def test_a_block_whose_worker_died_gets_half_the_batch_and_a_second_death_halves
             asked.append(batch)
             return object()
 
-    hands = cluster._Hands(begin(given, tmp_path / "out.zarr", JOB, STORAGE), Client(), 4, 8)
+    hands = cluster._Workers(begin(given, tmp_path / "out.zarr", JOB, STORAGE), Client(), 4, 8)
     (block, *_) = plan((1, 1, 1), (1, 1, 1), (0, 0, 0))
     for losses in (0, 1, 0, 1, 2, 0, 3, 0, 4, 5, 6):
         hands._submit("restore", block, losses, {})
@@ -192,7 +192,7 @@ def test_an_answer_that_is_lost_with_its_worker_and_again_with_the_next_is_asked
         def result(self, timeout):
             raise KilledWorker("task", None, 1)
 
-    hands = cluster._Hands(begin(given, tmp_path / "out.zarr", JOB, STORAGE), None, 4, 8)
+    hands = cluster._Workers(begin(given, tmp_path / "out.zarr", JOB, STORAGE), None, 4, 8)
     (block, *_) = plan((1, 1, 1), (1, 1, 1), (0, 0, 0))
     summary, errors = hands._outcome(Lost(), block)
     assert summary is None

@@ -23,12 +23,12 @@ from refocal.core.storage import store
 from refocal.core.values import Contrast, Frames, Grade, Reach, Restored
 from refocal.core.volume import VolumeInfo
 from refocal.engine.job import Job, Part
-from refocal.engine.oom_batching import Frugal
+from refocal.engine.oom_batching import OomBatching
 from refocal.engine.volumes import Storage, begin, restore_volume, verify_volume
 from refocal.engine.volumes.block_grid import blocks
 from refocal.engine.volumes.endpoints import open_input
-from refocal.engine.volumes.pyramid import Halves, levels
-from refocal.engine.volumes.section_contrast import Sectionwise
+from refocal.engine.volumes.pyramid import Downsampled, levels
+from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.sink import BlockSink
 from refocal.parts.metrics.seam import seam
 from refocal.parts.volume_formats import format_of, open_volume
@@ -153,7 +153,7 @@ def test_chunks_are_decoded_once_for_the_next_level(tmp_path, rng, monkeypatch):
     boxes, real = [], given.read
     monkeypatch.setattr(given, "read", lambda box: (boxes.append(box), real(box))[1])
     (block,) = blocks(coarser, (8, 256, 256), Reach())
-    half = Halves(given, coarser, [block]).read(block).counts
+    half = Downsampled(given, coarser, [block]).read(block).counts
     whole = real(Box((0, 0, 0), finest.shape)).reshape(8, 150, 2, 205, 2)
     np.testing.assert_array_equal(half, np.rint(whole.mean((2, 4), dtype=np.float32)))
     assert all(a % n == 0 for box in boxes for a, n in zip(box.start, finest.chunk, strict=True))
@@ -526,7 +526,7 @@ def test_a_worker_that_runs_out_of_memory_halves_its_batch_once_for_all(given, t
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return [Restored(frames.image.copy(), contrast=frames.contrast) for frames in batch]
 
-    frugal = Frugal(Small())
+    frugal = OomBatching(Small())
     frames = Frames(np.zeros((1, 8, 8), np.uint8))
     assert len(frugal([frames] * 8)) == 8
     assert asked == [8, 4, 2, 2, 2, 2]
@@ -535,7 +535,7 @@ def test_a_worker_that_runs_out_of_memory_halves_its_batch_once_for_all(given, t
     summary = restore_volume(given, tmp_path / "out.zarr", COPY.model_copy(update={"batch": 8}), restorer=Small())
     assert summary.counts["restored"] == 5
     with pytest.raises(ValueError, match="other"):
-        Frugal(lambda_of(ValueError("other")))([frames] * 2)
+        OomBatching(lambda_of(ValueError("other")))([frames] * 2)
 
 
 def lambda_of(error):
@@ -606,12 +606,12 @@ def test_each_block_of_a_level_is_made_once(tmp_path, rng, monkeypatch):
 def test_contrast_is_that_of_the_section(tmp_path, rng):
     counts = counts_of(rng, "uint16") * np.arange(1, 6, dtype=np.uint16)[:, None, None] * 10
     given = open_input(volume_at(tmp_path / "in.zarr", counts))
-    found = Sectionwise(given)
+    found = SectionContrast(given)
     for z in range(5):
         low, high = np.percentile(counts[z], (0.1, 99.9))
         assert found.of(z).low == pytest.approx(low, rel=0.05)
         assert found.of(z).high == pytest.approx(high, rel=0.05)
-    assert Sectionwise(given, Contrast(3, 4)).of(2) == Contrast(3, 4)
+    assert SectionContrast(given, Contrast(3, 4)).of(2) == Contrast(3, 4)
 
 
 @pytest.mark.parametrize(("shape", "block"), [((2, 99, 95), (2, 32, 64)), ((3, 64, 96), (2, 64, 48))])

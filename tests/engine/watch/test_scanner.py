@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refocal.core.values import ImageInfo, Known
+from refocal.core.values import FolderStatus, ImageInfo
 from refocal.engine.watch.scanner import Scanner
-from refocal.engine.watch.state import Ledger, version
+from refocal.engine.watch.state import WatchState, version
 from refocal.parts.formats import create_image
 from refocal.parts.layouts.folder import Folder
 
@@ -32,8 +32,8 @@ class Closing(Folder):
     def __init__(self) -> None:
         self.closed: set[str] = set()
 
-    def known(self, root: Path, folder: str) -> Known:
-        return Known(closed=folder in self.closed)
+    def known(self, root: Path, folder: str) -> FolderStatus:
+        return FolderStatus(closed=folder in self.closed)
 
 
 def image(path: Path, seed: int = 0) -> Path:
@@ -43,7 +43,7 @@ def image(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def decide(ledger: Ledger, name: str, state: tuple[int, int], decision: str = "kept") -> None:
+def decide(ledger: WatchState, name: str, state: tuple[int, int], decision: str = "kept") -> None:
     place = Folder().place(name)
     assert place
     ledger.add({
@@ -52,7 +52,7 @@ def decide(ledger: Ledger, name: str, state: tuple[int, int], decision: str = "k
     })  # fmt: skip
 
 
-def look(scanner: Scanner, ledger: Ledger, clock: Clock, polls: int = 20, step: float = 0.5) -> list[str]:
+def look(scanner: Scanner, ledger: WatchState, clock: Clock, polls: int = 20, step: float = 0.5) -> list[str]:
     """Poll, decide what is found, and return the names."""
     names = []
     for _ in range(polls):
@@ -70,7 +70,7 @@ def look(scanner: Scanner, ledger: Ledger, clock: Clock, polls: int = 20, step: 
 )
 def test_every_version_of_every_file_is_found_once(tmp_path_factory, moves, settle):
     root = tmp_path_factory.mktemp("tree")
-    clock, ledger = Clock(), Ledger()
+    clock, ledger = Clock(), WatchState()
     scanner = Scanner(root, Folder(), ledger, settle=settle, clock=clock)
     found: list[str] = []
     expected: dict[str, int] = {}
@@ -95,7 +95,7 @@ def test_every_version_of_every_file_is_found_once(tmp_path_factory, moves, sett
 def test_the_cost_of_a_poll_does_not_grow_with_the_history(tmp_path, closed):
     costs, listed = [], []
     for sections in (4, 40):
-        root, clock, ledger, layout = tmp_path / str(sections), Clock(), Ledger(), Closing()
+        root, clock, ledger, layout = tmp_path / str(sections), Clock(), WatchState(), Closing()
         for section in range(sections):
             for i in range(3):
                 (root / f"{section:03d}").mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def test_the_cost_of_a_poll_does_not_grow_with_the_history(tmp_path, closed):
 def test_a_quiet_poll_lists_nothing(tmp_path, monkeypatch):
     for i in range(5):
         image(tmp_path / "s" / f"{i}.bmp", i)
-    clock, ledger = Clock(), Ledger()
+    clock, ledger = Clock(), WatchState()
     scanner = Scanner(tmp_path, Folder(), ledger, clock=clock)
     look(scanner, ledger, clock, 20)
     look(scanner, ledger, clock, 100, step=30.0)
@@ -137,7 +137,7 @@ def test_a_quiet_poll_lists_nothing(tmp_path, monkeypatch):
 
 
 def test_closed_folders_end_their_sections_when_all_tiles_are_decided(tmp_path):
-    clock, ledger, layout, ended = Clock(), Ledger(), Closing(), []
+    clock, ledger, layout, ended = Clock(), WatchState(), Closing(), []
     image(tmp_path / "a" / "1.bmp")
     image(tmp_path / "b" / "1.bmp")
     scanner = Scanner(
@@ -161,7 +161,7 @@ def test_closed_folders_end_their_sections_when_all_tiles_are_decided(tmp_path):
 
 @pytest.mark.parametrize("deep", ["x", "x/y"])
 def test_a_folder_that_is_deleted_does_not_keep_a_closed_one_open(tmp_path, deep):
-    clock, ledger, layout, ended = Clock(), Ledger(), Closing(), []
+    clock, ledger, layout, ended = Clock(), WatchState(), Closing(), []
     scanner = Scanner(tmp_path, layout, ledger, clock=clock, closed=lambda folder, sections: ended.append(folder))
     image(tmp_path / "a" / "1.bmp")
     image(tmp_path / "b" / "1.bmp")
@@ -182,7 +182,7 @@ def test_a_folder_that_is_deleted_does_not_keep_a_closed_one_open(tmp_path, deep
 def test_a_long_look_lets_its_caller_do_other_things(tmp_path):
     for i in range(50):
         image(tmp_path / f"{i:02d}.bmp", i)
-    clock, ledger = Clock(), Ledger()
+    clock, ledger = Clock(), WatchState()
     scanner = Scanner(tmp_path, Folder(), ledger, settle=3.0, clock=clock)
 
     def slow(name: str) -> None:  # as a remote share answers
@@ -190,7 +190,8 @@ def test_a_long_look_lets_its_caller_do_other_things(tmp_path):
         return Folder().place(name)
 
     scanner._layout = type("Slow", (), {
-        "place": staticmethod(slow), "known": lambda self, root, folder: Known(), "descends": lambda self, name: True
+        "place": staticmethod(slow), "known": lambda self, root, folder: FolderStatus(),
+        "descends": lambda self, name: True
     })()  # fmt: skip
     pauses, names, taken = 0, [], []
     for found in scanner.poll():
@@ -206,7 +207,7 @@ def test_a_long_look_lets_its_caller_do_other_things(tmp_path):
 
 
 def test_a_file_that_grows_waits_and_one_that_a_done_file_vouches_for_does_not(tmp_path):
-    clock, ledger = Clock(), Ledger()
+    clock, ledger = Clock(), WatchState()
     scanner = Scanner(tmp_path, Folder(), ledger, settle=3.0, clock=clock)
     whole = image(tmp_path / "whole" / "x.bmp").read_bytes()
     (tmp_path / "growing").mkdir()

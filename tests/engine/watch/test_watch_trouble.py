@@ -13,7 +13,7 @@ from drawn import HOPELESS, SHARP, SOFT, save, texture
 from refocal.engine.job import Job, Part
 from refocal.engine.watch import Settings, completeness
 from refocal.engine.watch import event_writer as journal_module
-from refocal.engine.watch.sink import Room
+from refocal.engine.watch.sink import DiskSpace
 from watching import Start, decisions, events, until
 
 
@@ -50,7 +50,7 @@ def test_a_mount_point_without_its_share_is_a_share_that_is_gone(start: Start, t
 def test_a_full_output_disk_stops_restoring_only(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     free = [10**6]
-    monkeypatch.setattr(Room, "free", lambda self: free[0])
+    monkeypatch.setattr(DiskSpace, "free", lambda self: free[0])
     running = start(job=Job(restorer=Part(kind="unsharp"), carry="copy"))
     save(raw / "soft.tif", [texture(SOFT, 1)])
     save(raw / "sharp.tif", [texture(SHARP, 2)])

@@ -14,7 +14,7 @@ from refocal.core.errors import UsageError
 from refocal.engine.job import Job, Part
 from refocal.engine.watch import Watch, lock
 from refocal.engine.watch import watch as watch_module
-from refocal.engine.watch.state import Ledger
+from refocal.engine.watch.state import WatchState
 from refocal.eventlog.log import latest, read_log
 from watching import QUICK, SECONDS, Gated, Start, decisions, until
 
@@ -121,7 +121,7 @@ def test_counts_stay_right_when_tiles_are_decided_anew(start: Start, raw: Path, 
 
 
 def test_a_tile_of_a_closed_folder_is_counted_once_when_an_operator_has_it_done_again() -> None:
-    ledger = Ledger()
+    ledger = WatchState()
     kept = {"event": "tile", "key": "s/a.tif", "decision": "kept", "section": "s", "size": 9, "mtime_ns": 1}
     ledger.add(kept)
     ledger.forget("s")
@@ -188,4 +188,4 @@ def test_a_disk_without_locks_is_told_from_a_second_watch(tmp_path: Path, monkey
 
     monkeypatch.setattr(lock, "_lock", refuse)
     with pytest.raises(UsageError, match=r"cannot lock .* No locks available"):
-        lock.OnlyOne(tmp_path / "x" / "watch.lock")
+        lock.WatchLock(tmp_path / "x" / "watch.lock")

@@ -26,7 +26,7 @@ from refocal.engine.streams.track import Choice
 from refocal.engine.tiles.tiles import Tile, TileSource, check_output
 from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.source import LiveSource
-from refocal.engine.watch.state import Ledger
+from refocal.engine.watch.state import WatchState
 from refocal.eventlog.log import Log, done, job_sha256, latest, of_last_job
 from refocal.imaging.shift_registration import Motion
 
@@ -179,7 +179,7 @@ class _Growing:
 
     def __init__(self, root: Path, stream: Stream, window: Contrast | None) -> None:
         self._stop, self._idle_seconds, self._since = threading.Event(), stream.idle_seconds, math.inf
-        ledger = Ledger()
+        ledger = WatchState()
         scanner = Scanner(root, registry.make("layouts", "folder"), ledger, settle=stream.settle)
         self._live = LiveSource(scanner, ledger, self._stop, contrast=window, poll=0.1)
 

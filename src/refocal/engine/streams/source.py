@@ -44,7 +44,7 @@ class FrameSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class BurstRecord:
     """What became of one burst when it was read."""
 
     box: Box
@@ -96,7 +96,7 @@ class BurstSource:
         self._shape: tuple[int, int] | None = None
         self._fresh = True
         self._bursts: dict[str, Burst] = {}
-        self._taken: dict[str, Taken] = {}
+        self._taken: dict[str, BurstRecord] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -189,7 +189,7 @@ class BurstSource:
         shifts = ((0.0, 0.0), *((float(warp[1, 2]), float(warp[0, 2])) for _, _, warp in found))
         names = (burst.reference.key, *(seen.key for seen, _, _ in found))
         with self._lock:
-            self._taken[block.key] = Taken(box, shifts, names, left)
+            self._taken[block.key] = BurstRecord(box, shifts, names, left)
         counts = np.stack([np.clip(np.rint(plane), 0, 255).astype(np.uint8) for plane in planes])
         hopeless = np.zeros(counts.shape, bool) if burst.reference.fault else None
         return Frames(counts, 0, EIGHT_BIT, hopeless, self._pixel_nm(burst.reference.key))

@@ -116,7 +116,7 @@ class DesertedError(TileError):
 
 def spread(work: Restoration, client: Any, pool: Pool, progress: Progress | None = None) -> Summary:
     """Do everything that is left of a volume on the workers of a client."""
-    hands, total = _Hands(work, client, pool.workers * _WINDOW, work.batch), Summary({}, (), 0, 0.0)
+    hands, total = _Workers(work, client, pool.workers * _WINDOW, work.batch), Summary({}, (), 0, 0.0)
     for stage in work.stages():
         total = added(total, hands.do(stage, progress), stage.name)
         if total.failed:
@@ -126,7 +126,7 @@ def spread(work: Restoration, client: Any, pool: Pool, progress: Progress | None
     return total
 
 
-class _Hands:
+class _Workers:
     """Hands out blocks, a bounded number at a time."""
 
     def __init__(self, work: Restoration, client: Any, window: int, batch: int) -> None:

@@ -18,8 +18,8 @@ from refocal.core.errors import UnreadableError
 from refocal.core.values import Frames, Grade, Pixels, Restored
 from refocal.core.volume import Volume
 from refocal.engine.volumes.block_grid import pages
-from refocal.engine.volumes.records import Ledger
-from refocal.engine.volumes.section_contrast import Sectionwise
+from refocal.engine.volumes.records import BlockRecords
+from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.source import frames_of
 
 
@@ -34,7 +34,7 @@ class Gathering(Protocol):
 class ContextSink:
     """Keeps what each block adds to the contexts of its sections; the blocks are read with the net's halo."""
 
-    def __init__(self, restorer: Gathering, volume: Volume, contrast: Sectionwise, ledger: Ledger) -> None:
+    def __init__(self, restorer: Gathering, volume: Volume, contrast: SectionContrast, ledger: BlockRecords) -> None:
         self._restorer, self._volume, self._contrast, self._ledger = restorer, volume, contrast, ledger
 
     def has(self, block: Block, /) -> bool:
@@ -54,7 +54,7 @@ class ContextSink:
         return {}
 
 
-def contexts(ledger: Ledger, in_slab: Callable[[int], list[Block]]) -> Callable[[int], Pixels]:
+def contexts(ledger: BlockRecords, in_slab: Callable[[int], list[Block]]) -> Callable[[int], Pixels]:
     """Return a function from section to context; `in_slab` returns the blocks that hold a section, in order."""
 
     @lru_cache(maxsize=4)

@@ -43,7 +43,7 @@ def _coarser(info: VolumeInfo, known: bool) -> VolumeInfo:
     return replace(info, shape=(depth, height, width), voxel_nm=(tall, high, wide), offset_nm=(z, y, x))
 
 
-class Halves:
+class Downsampled:
     """The blocks of a coarser level, made from the finer one."""
 
     def __init__(self, finer: Volume, coarser: VolumeInfo, blocks: Iterable[Block]) -> None:

@@ -31,7 +31,7 @@ from refocal.eventlog.log import Event, job_sha256
 JOB, LOG, PACKED = "job.json", "log.jsonl", "packed"
 
 
-class Ledger:
+class BlockRecords:
     """The records of one output."""
 
     def __init__(self, out: Store) -> None:

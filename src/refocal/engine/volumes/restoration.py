@@ -19,15 +19,15 @@ from refocal.core.values import Contrast, Reach, Restorer
 from refocal.core.volume import Volume
 from refocal.engine.job import Job, Prepared, prepare, refuse_pixel_size
 from refocal.engine.loop import Summary, run
-from refocal.engine.oom_batching import Frugal
+from refocal.engine.oom_batching import OomBatching
 from refocal.engine.volumes import block_grid
 from refocal.engine.volumes.context import ContextSink, contexts
 from refocal.engine.volumes.endpoints import STACK, Storage, open_input, output_info, output_kind, refuse_overlap
-from refocal.engine.volumes.pyramid import Halves, factors, levels
-from refocal.engine.volumes.records import JOB, PACKED, Ledger
-from refocal.engine.volumes.section_contrast import Sectionwise
+from refocal.engine.volumes.pyramid import Downsampled, factors, levels
+from refocal.engine.volumes.records import JOB, PACKED, BlockRecords
+from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.sink import BlockSink
-from refocal.engine.volumes.source import Pieces, Present, Whole, keep_all
+from refocal.engine.volumes.source import Pieces, SkipConstant, Whole, keep_all
 from refocal.eventlog.log import Event
 from refocal.parts import volume_formats
 
@@ -61,11 +61,11 @@ class Restoration:
     """Of the output, or of what is gathered for it, finest first; writable."""
     kind: str
     """Of the output."""
-    ledger: Ledger
+    ledger: BlockRecords
     prepared: Prepared
-    contrast: Sectionwise
+    contrast: SectionContrast
     size: block_grid.Triple
-    frugal: Frugal
+    frugal: OomBatching
     """The restorer; what it learns of the memory of this process holds for all blocks."""
     batch: int = 1
 
@@ -149,7 +149,7 @@ class _Restore:
         pieces = Pieces(work.source, blocks, work.contrast, context)
         sink = BlockSink(work.levels[0], work.ledger, work.source)
         return run(
-            pieces, work.frugal, sink, gate=Present(made.gate), check=made.check, log=sink,
+            pieces, work.frugal, sink, gate=SkipConstant(made.gate), check=made.check, log=sink,
             batch=batch, progress=show,
         )  # fmt: skip
 
@@ -167,7 +167,7 @@ class _Level:
     def run(self, blocks: Iterable[Block], batch: int = 1, show: Show | None = None) -> Summary:
         finer, coarser = self._work.levels[self._level - 1], self._work.levels[self._level]
         sink = BlockSink(coarser, self._work.ledger)
-        source = Halves(finer, coarser.info, blocks)
+        source = Downsampled(finer, coarser.info, blocks)
         return run(source, None, sink, gate=keep_all, log=sink, batch=1, ahead=1, progress=show)
 
 
@@ -204,7 +204,7 @@ def begin(
     size = block_grid.block_size(info, prepared.restorer.reach, storage.block)
     made = levels(info, storage.levels if _blockwise(kind) else 1)
     resolved = {**prepared.resolved, **_plan(given, source, kind, size, made, storage)}
-    ledger = Ledger(place)
+    ledger = BlockRecords(place)
     _cleared(place, ledger, overwrite)
     fresh = ledger.job() is None
     if fresh:
@@ -223,7 +223,7 @@ def begin(
     return _opened(str(given), place, kind, ledger, prepared, job, source, size, len(made))
 
 
-def provenance_of(ledger: Ledger, resolved: Mapping[str, Any]) -> Mapping[str, Any]:
+def provenance_of(ledger: BlockRecords, resolved: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what stands in the output about how it was made."""
     return {"software": "refocal", "version": resolved["refocal"], "job_sha256": ledger.sha256, "job": resolved}
 
@@ -237,7 +237,7 @@ def join(out: str | Path, restorer: Restorer | None = None) -> Restoration:
         If nothing has begun there.
     """
     place = store(out)
-    ledger = Ledger(place)
+    ledger = BlockRecords(place)
     resolved = ledger.job()
     if resolved is None:
         raise UsageError(f"{out}: no volume was begun there; expected the output of `refocal restore`")
@@ -252,7 +252,7 @@ def join(out: str | Path, restorer: Restorer | None = None) -> Restoration:
 
 
 def _opened(
-    given: str, place: Store, kind: str, ledger: Ledger, prepared: Prepared, job: Job, source: Volume,
+    given: str, place: Store, kind: str, ledger: BlockRecords, prepared: Prepared, job: Job, source: Volume,
     size: block_grid.Triple, count: int,
 ) -> Restoration:  # fmt: skip
     form, target = _target(kind, place, ledger)
@@ -262,13 +262,13 @@ def _opened(
             "to begin anew"
         )
     opened = tuple(form.open(target, level, write=True) for level in range(count))
-    contrast = Sectionwise(source, Contrast(*job.contrast) if job.contrast else None)
+    contrast = SectionContrast(source, Contrast(*job.contrast) if job.contrast else None)
     return Restoration(
-        given, place, source, opened, kind, ledger, prepared, contrast, size, Frugal(prepared.restorer), job.batch
+        given, place, source, opened, kind, ledger, prepared, contrast, size, OomBatching(prepared.restorer), job.batch
     )
 
 
-def _target(kind: str, place: Store, ledger: Ledger) -> tuple[Any, Store]:
+def _target(kind: str, place: Store, ledger: BlockRecords) -> tuple[Any, Store]:
     """Return where blocks are written: the output, or a scratch volume where that must be written in one go."""
     if _blockwise(kind):
         return volume_formats.format_of(kind), place
@@ -296,7 +296,7 @@ def _plan(
     return {"input": {**about, "voxel_nm": info.voxel_nm and list(info.voxel_nm)}, "plan": plan}
 
 
-def _cleared(place: Store, ledger: Ledger, overwrite: bool) -> None:
+def _cleared(place: Store, ledger: BlockRecords, overwrite: bool) -> None:
     """Remove what an earlier job made, if that is wanted; refuse a place that holds anything else."""
     if ledger.is_there():
         if overwrite:
@@ -310,7 +310,7 @@ def _cleared(place: Store, ledger: Ledger, overwrite: bool) -> None:
         raise UsageError(f"the output {place.url} exists {why}; choose another place")
 
 
-def _writable(ledger: Ledger) -> None:
+def _writable(ledger: BlockRecords) -> None:
     try:
         patient(partial(ledger.place.write, _PROBE, b""))
     except WriteError as error:

@@ -14,7 +14,7 @@ _EDGE_PX = 256
 _PERCENTILES = (0.1, 99.9)
 
 
-class Sectionwise:
+class SectionContrast:
     """Contrasts of the sections of a volume, the same on every machine.
 
     That of uint8 is 0 to 255. Others are the given one, or the 0.1 and 99.9 percentiles of patches that are spread over

@@ -13,7 +13,7 @@ from refocal.core.storage import patient
 from refocal.core.values import Counts, Frames, Grade, Restored
 from refocal.core.volume import Volume
 from refocal.engine.volumes.block_grid import Page
-from refocal.engine.volumes.records import Ledger
+from refocal.engine.volumes.records import BlockRecords
 from refocal.eventlog.log import Event, split_key
 
 _KEPT = ("decision", "reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected", "clipped", "checked")
@@ -34,7 +34,7 @@ class BlockSink:
         The input, to count chunks that are not there; None where the blocks come from elsewhere.
     """
 
-    def __init__(self, out: Volume, ledger: Ledger, given: Volume | None = None) -> None:
+    def __init__(self, out: Volume, ledger: BlockRecords, given: Volume | None = None) -> None:
         self._out, self._ledger, self._given = out, ledger, given
         self._open: dict[str, tuple[Counts, set[int]]] = {}
         self._facts: dict[str, list[dict[str, Any]]] = {}
@@ -115,7 +115,7 @@ class Compare:
         Called with each block that differs.
     """
 
-    def __init__(self, ledger: Ledger, differs: Callable[[Block], object]) -> None:
+    def __init__(self, ledger: BlockRecords, differs: Callable[[Block], object]) -> None:
         self._ledger, self._differs = ledger, differs
 
     def has(self, block: Block, /) -> bool:

@@ -11,7 +11,7 @@ from refocal.core.errors import UnsupportedError
 from refocal.core.values import Counts, Frames, Gate, Grade, Piece, Pixels
 from refocal.core.volume import Volume
 from refocal.engine.volumes.block_grid import Page, pages
-from refocal.engine.volumes.section_contrast import Sectionwise
+from refocal.engine.volumes.section_contrast import SectionContrast
 
 _SLABS = 3
 
@@ -60,7 +60,7 @@ class Pieces:
         self,
         volume: Volume,
         blocks: Iterable[Block],
-        contrast: Sectionwise,
+        contrast: SectionContrast,
         context: Callable[[int], Pixels] | None = None,
     ) -> None:
         self.volume, self.contrast = volume, contrast
@@ -90,7 +90,7 @@ class Pieces:
 
 
 def frames_of(
-    counts: Counts, page: Page, volume: Volume, contrast: Sectionwise, context: Pixels | None = None
+    counts: Counts, page: Page, volume: Volume, contrast: SectionContrast, context: Pixels | None = None
 ) -> Frames:
     """Return one section of a block as frames that know their place."""
     if counts.dtype.kind == "f" and not np.isfinite(counts).all():
@@ -124,7 +124,7 @@ class Whole:
         return Frames(self._volume.read(block.read if self._halo else block.write))
 
 
-class Present:
+class SkipConstant:
     """A gate before another one: what is all of one value, as chunks that are not there are, is no content."""
 
     def __init__(self, gate: Gate) -> None:

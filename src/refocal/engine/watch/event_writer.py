@@ -8,15 +8,15 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from refocal.core.errors import WriteError
-from refocal.engine.watch.restore_queue import Backlog
-from refocal.engine.watch.state import Ledger, is_live
+from refocal.engine.watch.restore_queue import RestoreQueue
+from refocal.engine.watch.state import WatchState, is_live
 from refocal.eventlog.log import Event, Log
 
 _BALLAST_BYTES = 8 << 20  # 10,000 lines
 _AGAIN = 1.0
 
 
-class Ballast:
+class ReserveFile:
     """A file that is thrown overboard when the disk is full, so that the log can go on for a while."""
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class Ballast:
         return True
 
 
-class Journal:
+class EventWriter:
     """Appends events to the log; safe for several threads.
 
     Parameters
@@ -57,7 +57,9 @@ class Journal:
         Ends waiting for room.
     """
 
-    def __init__(self, log: Log, ledger: Ledger, backlog: Backlog, ballast: Ballast, stop: threading.Event) -> None:
+    def __init__(
+        self, log: Log, ledger: WatchState, backlog: RestoreQueue, ballast: ReserveFile, stop: threading.Event
+    ) -> None:
         self._log, self._ledger, self._backlog, self._ballast, self._stop = log, ledger, backlog, ballast, stop
         self._lock = threading.RLock()
         self._said: SimpleQueue[Event] = SimpleQueue()
@@ -110,7 +112,7 @@ class Entries:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: EventWriter,
         facts: Callable[[str], Mapping[str, Any]],
         wanted: Callable[[Event], bool] = lambda event: True,
     ) -> None:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from refocal.core.values import Known, Place
+from refocal.core.values import FolderStatus, TileLocation
 
 
 @dataclass(slots=True)
 class Pending:
     """A file that is not believed to be complete yet."""
 
-    place: Place
+    place: TileLocation
     state: tuple[int, int]
     since: float
     polls: int = 1
@@ -36,7 +36,7 @@ class Folder:
     pending: dict[str, Pending] = field(default_factory=dict)
     markers: set[str] = field(default_factory=set)
     sections: set[str] = field(default_factory=set)
-    known: Known = Known()  # noqa: RUF009 - frozen
+    known: FolderStatus = FolderStatus()  # noqa: RUF009 - frozen
     closing: bool = False
     asleep: bool = False
     missing: bool = False

@@ -7,22 +7,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from refocal.engine.watch.restore_queue import Backlog
+from refocal.engine.watch.restore_queue import RestoreQueue
 from refocal.engine.watch.scanner import Scanner
-from refocal.engine.watch.sink import Room
+from refocal.engine.watch.sink import DiskSpace
 from refocal.engine.watch.source import LiveSource
 from refocal.eventlog.log import Event
 
 
-class Pulse:
+class Heartbeat:
     """Takes the state of a watch, and the rates since it was last taken."""
 
     def __init__(
         self,
         scanner: Scanner,
         source: LiveSource,
-        backlog: Backlog,
-        room: Room,
+        backlog: RestoreQueue,
+        room: DiskSpace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scanner, self._source, self._backlog, self._room = scanner, source, backlog, room

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from refocal.core.atomic import whole
 from refocal.engine.job import RETAKES
-from refocal.engine.watch.event_writer import Ballast
-from refocal.engine.watch.heartbeat import Pulse
+from refocal.engine.watch.event_writer import ReserveFile
+from refocal.engine.watch.heartbeat import Heartbeat
 from refocal.engine.watch.loops import Shared
 from refocal.engine.watch.overrides import Overrides
 from refocal.engine.watch.scanner import Scanner
@@ -22,7 +22,7 @@ Observer = Callable[[Event], Iterable[Event]]
 _TICK, _TAIL_SECONDS, _RETAKE_SECONDS = 0.1, 1.0, 5.0
 
 
-class House:
+class Housekeeping:
     """Runs in a thread of its own until the stop is given, or there was nothing to do for long enough."""
 
     def __init__(
@@ -30,7 +30,7 @@ class House:
         shared: Shared,
         scanner: Scanner,
         overrides: Overrides,
-        ballast: Ballast,
+        ballast: ReserveFile,
         settings: Settings,
         stop: threading.Event,
         observers: Sequence[Observer],
@@ -38,7 +38,7 @@ class House:
     ) -> None:
         self._shared, self._scanner, self._overrides, self._ballast = shared, scanner, overrides, ballast
         self._settings, self._stop, self._observers, self._on_event = settings, stop, tuple(observers), on_event
-        self.pulse = Pulse(scanner, shared.source, shared.backlog, shared.room)
+        self.pulse = Heartbeat(scanner, shared.source, shared.backlog, shared.room)
         self._complaints: set[str] = set()
 
     def keep(self) -> None:

@@ -12,7 +12,7 @@ _HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
 """What systems answer where another process holds a lock."""
 
 
-class OnlyOne:
+class WatchLock:
     """Holds a lock file until it is closed.
 
     Raises

@@ -11,11 +11,11 @@ from refocal.core.values import Gate, Restorer
 from refocal.engine.job import Job
 from refocal.engine.loop import Check, run
 from refocal.engine.tiles.tiles import TileSink
-from refocal.engine.watch.event_writer import Entries, Journal
-from refocal.engine.watch.restore_queue import Backlog
-from refocal.engine.watch.sink import LiveSink, Room
+from refocal.engine.watch.event_writer import Entries, EventWriter
+from refocal.engine.watch.restore_queue import RestoreQueue
+from refocal.engine.watch.sink import DiskSpace, LiveSink
 from refocal.engine.watch.source import LiveSource
-from refocal.engine.watch.state import Ledger, version
+from refocal.engine.watch.state import WatchState, version
 from refocal.eventlog.log import Event
 
 _NICE = 19
@@ -30,13 +30,13 @@ class Shared:
     out: Path
     job: Job
     source: LiveSource
-    backlog: Backlog
-    ledger: Ledger
-    journal: Journal
-    room: Room
+    backlog: RestoreQueue
+    ledger: WatchState
+    journal: EventWriter
+    room: DiskSpace
     locks: list[threading.Lock] = field(default_factory=lambda: [threading.Lock() for _ in range(_LOCKS)])
 
-    def sink(self, source: LiveSource | Backlog) -> TileSink:
+    def sink(self, source: LiveSource | RestoreQueue) -> TileSink:
         """Return the output for the tiles of a source."""
         return TileSink(self.out, source, carry=self.job.carry, job_sha256="watch")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from refocal.core.values import Verdict
-from refocal.engine.watch.restore_queue import Backlog
-from refocal.engine.watch.state import Ledger, is_live
+from refocal.engine.watch.restore_queue import RestoreQueue
+from refocal.engine.watch.state import WatchState, is_live
 from refocal.eventlog.log import Event
 
 _VERDICTS: Mapping[str, Verdict] = {"keep": "keep", "restore": "restore", "retake": "retake"}
@@ -33,7 +33,9 @@ class Overrides:
         Bytes of the log that were read already.
     """
 
-    def __init__(self, log: Path, backlog: Backlog, ledger: Ledger, say: Callable[[Event], None], offset: int) -> None:
+    def __init__(
+        self, log: Path, backlog: RestoreQueue, ledger: WatchState, say: Callable[[Event], None], offset: int
+    ) -> None:
         self._log, self._backlog, self._ledger, self._say, self._offset = log, backlog, ledger, say, offset
 
     def follow(self) -> None:

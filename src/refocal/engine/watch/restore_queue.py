@@ -36,7 +36,7 @@ class _Queued:
     reason: str = ""
 
 
-class Backlog:
+class RestoreQueue:
     """An endless source of queued tiles, and the gate for them: the gate of the watch, unless an operator has spoken.
 
     Parameters

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from refocal.core.values import Known, Layout, Place
+from refocal.core.values import FolderStatus, Layout, TileLocation
 from refocal.engine.tiles.listing import natural
 from refocal.engine.watch.completeness import says_whole
 from refocal.engine.watch.folder import Folder, Pending
-from refocal.engine.watch.state import Ledger, version
+from refocal.engine.watch.state import WatchState, version
 
 _LATELY = 30.0
 _GRAIN = 2.0  # seconds; FAT stores times of this resolution
@@ -48,7 +48,7 @@ class Found:
     """Relative posix path."""
     state: tuple[int, int]
     """Size and time of change, ns."""
-    place: Place
+    place: TileLocation
     since: float
     """When it was first seen as it is, on the monotonic clock."""
     stage_nm: tuple[float, float] | None = None
@@ -80,7 +80,7 @@ class Scanner:
         self,
         root: Path,
         layout: Layout,
-        ledger: Ledger,
+        ledger: WatchState,
         *,
         settle: float = 3.0,
         notice: Notice = lambda kind, line, active: None,
@@ -131,7 +131,7 @@ class Scanner:
                 yield from self._visit(folder, now)
         self.swept = not self._quiet or self._quiet[0][0] > now
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> TileLocation | None:
         """Return where a file belongs, or None if it is not a tile."""
         return self._layout.place(name)
 
@@ -275,7 +275,7 @@ class Scanner:
             folder.asleep = True
             heapq.heappush(self._quiet, (due, folder.name))
 
-    def _meet(self, folder: Folder, name: str, place: Place, now: float) -> None:
+    def _meet(self, folder: Folder, name: str, place: TileLocation, now: float) -> None:
         """Take note of a file that is not decided, or not in its present version."""
         key = f"{folder.name}/{name}" if folder.name else name
         folder.sections.add(place.section)
@@ -349,7 +349,7 @@ class Scanner:
             self._lately[folder.name] = None
             return
         self._lately.pop(folder.name, None)
-        folder.known = Known()  # it may hold positions of thousands of tiles
+        folder.known = FolderStatus()  # it may hold positions of thousands of tiles
         if folder.name:
             self._sleep(folder, now + (_REFUSED if folder.refused else min(quiet / 60, _SLOWEST)))
 

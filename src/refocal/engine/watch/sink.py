@@ -16,7 +16,7 @@ from refocal.engine.watch.state import file_of
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-class Room:
+class DiskSpace:
     """Watches the free space of the output's disk.
 
     Parameters
@@ -101,7 +101,7 @@ class LiveSink:
         self,
         sink: Sink,
         tiles: Tiles,
-        room: Room,
+        room: DiskSpace,
         locks: list[threading.Lock],
         wanted: Callable[[str], bool],
         *,

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, TileError, UnreadableError
-from refocal.core.values import Contrast, Frames, Place
+from refocal.core.values import Contrast, Frames, TileLocation
 from refocal.engine.tiles.tiles import Tile, contrast_of
 from refocal.engine.watch.completeness import count_pages, is_gone, prove, state_of, waits
 from refocal.engine.watch.scanner import Found, Scanner
-from refocal.engine.watch.state import Ledger, file_of, version
+from refocal.engine.watch.state import WatchState, file_of, version
 from refocal.eventlog.log import split_key
 
 _NOWHERE = Box((0, 0), (0, 0))
@@ -30,7 +30,7 @@ _LOOK_AGAIN = 1.0
 
 
 @dataclass(slots=True)
-class _Hand:
+class _InFlight:
     """A tile in hand."""
 
     found: Found
@@ -61,7 +61,7 @@ class LiveSource:
     def __init__(
         self,
         scanner: Scanner,
-        ledger: Ledger,
+        ledger: WatchState,
         stop: threading.Event,
         *,
         contrast: Contrast | None = None,
@@ -76,7 +76,7 @@ class LiveSource:
         """Tiles decided so far, and the sizes of their files."""
         self._scanner, self._ledger, self._stop, self._poll, self._clock = scanner, ledger, stop, poll, clock
         self._found_contrast, self._contrast_lock = found_contrast, threading.Lock()
-        self._hands: dict[str, _Hand] = {}
+        self._hands: dict[str, _InFlight] = {}
         self._later: list[tuple[float, int, Found | str]] = []
         self._offers: SimpleQueue[str] = SimpleQueue()
         self._count = 0
@@ -185,7 +185,7 @@ class LiveSource:
 
     def _take(self, key: str, found: Found) -> Block:
         with self._lock:
-            self._hands[key] = _Hand(found)
+            self._hands[key] = _InFlight(found)
         return Block(key, _NOWHERE, _NOWHERE)
 
     def _due(self) -> Iterator[Block]:
@@ -212,7 +212,7 @@ class LiveSource:
         self._scanner.reconsider(name)
         return False
 
-    def _retry(self, key: str, hand: _Hand, final: UnreadableError, error: BaseException) -> NoReturn:
+    def _retry(self, key: str, hand: _InFlight, final: UnreadableError, error: BaseException) -> NoReturn:
         """Have a file that cannot be read come again, or say that it never will.
 
         Raises
@@ -265,6 +265,6 @@ def tile_of(root: Path, key: str, state: tuple[int, int]) -> Tile:
     return Tile(root / name, name, page, stacked=name != key, version=f"{state[0]}-{state[1]}")
 
 
-def place_facts(place: Place) -> Mapping[str, Any]:
+def place_facts(place: TileLocation) -> Mapping[str, Any]:
     """Return what an event says about where a tile belongs."""
     return asdict(place)

@@ -50,7 +50,7 @@ class Section:
         return sum(count for decision, count in self.counts.items() if decision)
 
 
-class Ledger:
+class WatchState:
     """Which version of each tile has been decided, and how; safe for several threads."""
 
     def __init__(self) -> None:

@@ -27,16 +27,16 @@ from refocal.engine.tiles.tiles import SCRATCH, check_output
 from refocal.engine.watch import loops
 from refocal.engine.watch.answer import Answer
 from refocal.engine.watch.completeness import count_pages
-from refocal.engine.watch.event_writer import Ballast, Journal
-from refocal.engine.watch.housekeeping import House, Observer, alert
-from refocal.engine.watch.lock import OnlyOne
+from refocal.engine.watch.event_writer import EventWriter, ReserveFile
+from refocal.engine.watch.housekeeping import Housekeeping, Observer, alert
+from refocal.engine.watch.lock import WatchLock
 from refocal.engine.watch.overrides import Overrides, last_event
-from refocal.engine.watch.restore_queue import Backlog
+from refocal.engine.watch.restore_queue import RestoreQueue
 from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.settings import Settings
-from refocal.engine.watch.sink import Room
+from refocal.engine.watch.sink import DiskSpace
 from refocal.engine.watch.source import LiveSource
-from refocal.engine.watch.state import Ledger, is_live, version
+from refocal.engine.watch.state import WatchState, is_live, version
 from refocal.eventlog.log import Event, Log, read_log
 from refocal.parts import layouts
 
@@ -93,7 +93,7 @@ class Watch:
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._closing, self._closed = threading.Lock(), False
-        self._only = OnlyOne(self.out / SCRATCH / "watch.lock")
+        self._only = WatchLock(self.out / SCRATCH / "watch.lock")
         try:
             self._make_sources()
             pending, offset = self._read_log(observers)
@@ -111,8 +111,8 @@ class Watch:
         self._ready.set()
 
     def _make_sources(self) -> None:
-        self._ledger = Ledger()
-        self._room = Room(self.out, self.settings.reserve_bytes, self._stop, self._notice)
+        self._ledger = WatchState()
+        self._room = DiskSpace(self.out, self.settings.reserve_bytes, self._stop, self._notice)
         self._scanner = Scanner(
             self.root,
             self._layout,
@@ -127,7 +127,7 @@ class Watch:
             contrast=Contrast(*self.job.contrast) if self.job.contrast else None,
             found_contrast=lambda found: self._journal.say({"event": "contrast", **asdict(found)}),
         )  # fmt: skip
-        self._backlog = Backlog(
+        self._backlog = RestoreQueue(
             self.root, self._layout, self.job.gate.make("gates"), self._source.contrast_for, self._stop,
             order=self.settings.order, restores=self.settings.restores, gone=lambda: self._scanner.gone,
         )  # fmt: skip
@@ -180,14 +180,14 @@ class Watch:
         self, prepared: Prepared, observers: Sequence[Observer], on_event: Callable[[Event], None], offset: int
     ) -> None:
         self._log = Log(self.out / LOG)
-        ballast = Ballast(self.out / SCRATCH / "ballast")
+        ballast = ReserveFile(self.out / SCRATCH / "ballast")
         ballast.load()
-        self._journal = Journal(self._log, self._ledger, self._backlog, ballast, self._stop)
+        self._journal = EventWriter(self._log, self._ledger, self._backlog, ballast, self._stop)
         self._shared = loops.Shared(
             self.out, self.job, self._source, self._backlog, self._ledger, self._journal, self._room
         )
         self._overrides = Overrides(self._log.path, self._backlog, self._ledger, self._journal.say, offset)
-        self._house = House(
+        self._house = Housekeeping(
             self._shared, self._scanner, self._overrides, ballast, self.settings, self._stop, observers, on_event
         )
         facts = {**asdict(self.settings), "layout": type(self._layout).__name__}

@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 
 from refocal.core.errors import UsageError
 from refocal.eventlog.index import schema
-from refocal.eventlog.index.ingest import Fold
+from refocal.eventlog.index.ingest import Ingest
 from refocal.eventlog.index.queries import Readings
 
 __all__ = ["History", "Progress", "Readings"]
@@ -138,7 +138,7 @@ class History:
         if not end:
             # No line of refocal is that long: it is passed over in parts.
             return start + len(chunk) if len(chunk) == most_bytes else start
-        fold, at = Fold(self._base), start
+        fold, at = Ingest(self._base), start
         for line in chunk[:end].split(b"\n")[:-1]:
             fold.add(line, at)
             at += len(line) + 1

@@ -35,7 +35,7 @@ def shown(decision: int, verdict: str | None) -> int:
     return decision
 
 
-class Fold:
+class Ingest:
     """Takes the lines of one transaction, then writes what they changed."""
 
     def __init__(self, base: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from refocal.core.values import Degradation, ImageInfo
 from refocal.engine.tiles.listing import find_images
 from refocal.learn.evaluate.scores import Truth, degrade
 from refocal.learn.examples.measured import BLURRY, SHARP, TEST, TRAIN, find_pairs
-from refocal.learn.pairs.tiles import Two, split
+from refocal.learn.pairs.tiles import PairPaths, split
 from refocal.parts.formats import create_image, open_image
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _made(experiment: "Experiment", name: str, path: Path, out: Path) -> Path:
             raise UsageError(f"{out} was made from other tiles or in another way; choose another output or remove it")
         return out
     degradation = registry.make("degradations", experiment.degradation, **experiment.degradation_options)
-    found = [Two(image, image.rpartition("/")[0], image, file, file) for image, file in images.items()]
+    found = [PairPaths(image, image.rpartition("/")[0], image, file, file) for image, file in images.items()]
     shares = split(found, experiment.test_share)
     if len(set(shares.values())) < 2:
         raise BadOptionError(f"specimen {name} has one image only; give more, so that some are never trained on")
@@ -79,7 +79,7 @@ def _made(experiment: "Experiment", name: str, path: Path, out: Path) -> Path:
     return out
 
 
-def _cut(two: Two, edge: int) -> Iterator[Truth]:
+def _cut(two: PairPaths, edge: int) -> Iterator[Truth]:
     """Yield whole squares side by side, of every page."""
     with open_image(two.sharp) as image:
         pages, height, width = image.info.shape

@@ -20,7 +20,7 @@ import numpy as np
 from refocal.core import registry
 from refocal.core.atomic import whole
 from refocal.core.errors import TileError, UnsupportedError, UsageError
-from refocal.core.values import Counts, ImageInfo, Place
+from refocal.core.values import Counts, ImageInfo, TileLocation
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.tiles import check_output
 from refocal.imaging.affine_registration import Fit, inner, moved, register
@@ -53,7 +53,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Two:
+class PairPaths:
     """A soft and a sharp image of a field."""
 
     name: str
@@ -66,7 +66,7 @@ class Two:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PairVerdict:
     """One line of `pairs.csv`; None where it could not be measured. Lengths are pixels of the soft image."""
 
     name: str
@@ -95,7 +95,7 @@ class Judged:
     blurry: str = ""
 
 
-def find(sharp: Path, blurry: Path) -> list[Two]:
+def find(sharp: Path, blurry: Path) -> list[PairPaths]:
     """Return what belongs together: by relative name, or one sharp image with every blurry one (a focus series).
 
     Parameters
@@ -133,12 +133,12 @@ def find(sharp: Path, blurry: Path) -> list[Two]:
 
 
 def pair(
-    found: Sequence[Two],
+    found: Sequence[PairPaths],
     out: Path,
     limits: Limits | None = None,
     test_share: float = 0.2,
-    report: Callable[[Judged], None] | None = None,
-) -> list[Judged]:
+    report: Callable[[PairVerdict], None] | None = None,
+) -> list[PairVerdict]:
     """Register, judge and write pairs; return the lines of `pairs.csv`.
 
     Parameters
@@ -186,7 +186,7 @@ def pair(
     return judged
 
 
-def split(found: Iterable[Two], test_share: float) -> dict[str, Literal["train", "test"]]:
+def split(found: Iterable[PairPaths], test_share: float) -> dict[str, Literal["train", "test"]]:
     """Say for the name of each pair where it belongs; whole sections, or whole fields of an only section.
 
     The order is that of the SHA-256 of the section's name, so the same names are always split alike.
@@ -200,13 +200,13 @@ def split(found: Iterable[Two], test_share: float) -> dict[str, Literal["train",
     return {name: "test" if of in tests else "train" for name, of in group.items()}
 
 
-def _each(found: Sequence[Two], kept: Path, limits: Limits) -> Iterator[Judged]:
+def _each(found: Sequence[PairPaths], kept: Path, limits: Limits) -> Iterator[PairVerdict]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(lambda two: _one(two, kept, limits), found)
 
 
-def _one(two: Two, kept: Path, limits: Limits) -> Judged:
-    empty = Judged(two.name, two.section, "", "failed", "", sharp=str(two.sharp), blurry=str(two.blurry))
+def _one(two: PairPaths, kept: Path, limits: Limits) -> PairVerdict:
+    empty = PairVerdict(two.name, two.section, "", "failed", "", sharp=str(two.sharp), blurry=str(two.blurry))
     try:
         sharp, about = _read(two.sharp, two.page)
         soft, info = _read(two.blurry, two.page)
@@ -262,7 +262,7 @@ def _counts(pixels: Counts, dtype: np.dtype[Any]) -> tuple[Counts, float]:
     return np.clip(rounded, info.min, info.max).astype(dtype), beyond
 
 
-def _file(one: Judged, part: Path) -> None:
+def _file(one: PairVerdict, part: Path) -> None:
     """Move a kept pair to its share."""
     for side in (SHARP, BLURRY) if one.share else ():
         target = part / (TEST if one.share == "test" else TRAIN) / side / f"{one.name}.tif"
@@ -270,10 +270,10 @@ def _file(one: Judged, part: Path) -> None:
         os.replace(part / _KEPT / side / f"{one.name}.tif", target)
 
 
-def _write_table(judged: Sequence[Judged], path: Path) -> None:
+def _write_table(judged: Sequence[PairVerdict], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part, part.open("w", newline="") as file:
-        table = csv.DictWriter(file, [*Judged.__dataclass_fields__], lineterminator="\n")
+        table = csv.DictWriter(file, [*PairVerdict.__dataclass_fields__], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(one) for one in judged)
 
@@ -283,7 +283,7 @@ def _read(path: Path, page: int) -> tuple[Counts, ImageInfo]:
         return image.read(page), image.info
 
 
-def _pages(name: str, sharp: Path, blurry: Path, place: Place | None) -> list[Two]:
+def _pages(name: str, sharp: Path, blurry: Path, place: TileLocation | None) -> list[PairPaths]:
     section, field = (place.section, place.tile) if place else (".", sharp.stem)
     try:
         with open_image(sharp) as one, open_image(blurry) as other:
@@ -293,7 +293,7 @@ def _pages(name: str, sharp: Path, blurry: Path, place: Place | None) -> list[Tw
     if pages[0] != pages[1]:
         raise UsageError(f"{name}: {pages[0]} sharp and {pages[1]} blurry pages; stacks of a pair have as many pages")
     names = [_stem(name)] if pages[0] == 1 else [f"{_stem(name)}-{page:04d}" for page in range(pages[0])]
-    return [Two(n, section, f"{section}/{field}#{page}", sharp, blurry, page) for page, n in enumerate(names)]
+    return [PairPaths(n, section, f"{section}/{field}#{page}", sharp, blurry, page) for page, n in enumerate(names)]
 
 
 def _images(where: Path) -> dict[str, Path]:

@@ -17,16 +17,25 @@ from refocal.core.atomic import whole
 from refocal.core.errors import UsageError, WriteError
 from refocal.core.values import Restorer
 from refocal.core.version import __version__
-from refocal.microscope.calibrate.blur_series import Ladder, Sample
-from refocal.microscope.calibrate.costs import Judged, Mix, Prices, Spoken, costs, paper_mix, shift, thresholds
+from refocal.microscope.calibrate.blur_series import BlurSeries, Sample
+from refocal.microscope.calibrate.costs import (
+    BlurDistribution,
+    HeldOutSamples,
+    OperatorVerdict,
+    Prices,
+    costs,
+    paper_mix,
+    shift,
+    thresholds,
+)
 from refocal.microscope.calibrate.fit import Fitted, fit, fit_range, quantile, spearman
-from refocal.microscope.calibrate.reference_tiles import Good
+from refocal.microscope.calibrate.reference_tiles import ReferenceTile
 from refocal.models import header
 from refocal.models.calibration import Bounded, Calibration, GoodTile, Range, Thresholds, sealed
 
 __all__ = ["Calibrated", "calibrate", "write"]
 
-LADDER, PRICES = Ladder(), Prices()
+LADDER, PRICES = BlurSeries(), Prices()
 _KEEP_PX = 0.8
 _KEPT = 0.95
 """Share of the good tiles that the default of keep_px keeps."""
@@ -45,15 +54,15 @@ class Calibrated:
 
 
 def calibrate(
-    goods: Sequence[Good],
+    goods: Sequence[ReferenceTile],
     restorer: Restorer,
     *,
     name: str,
     date: str,
-    ladder: Ladder = LADDER,
+    ladder: BlurSeries = LADDER,
     prices: Prices = PRICES,
-    mix: Callable[[float], Mix] | None = None,
-    persons: Callable[[float], list[Spoken]] | None = None,
+    mix: Callable[[float], BlurDistribution] | None = None,
+    persons: Callable[[float], list[OperatorVerdict]] | None = None,
     step: Step | None = None,
 ) -> Calibrated:
     """Learn from good tiles what blur, noise and restored quality look like, and where the thresholds belong.
@@ -97,7 +106,7 @@ def calibrate(
     return Calibrated(sealed(made), samples, learned.scores)
 
 
-def _climb(goods: Sequence[Good], restorer: Restorer, ladder: Ladder, step: Step | None) -> list[Sample]:
+def _climb(goods: Sequence[ReferenceTile], restorer: Restorer, ladder: BlurSeries, step: Step | None) -> list[Sample]:
     """Return the samples of all tiles."""
     samples: list[Sample] = []
     for i, good in enumerate(goods):
@@ -111,7 +120,7 @@ def _climb(goods: Sequence[Good], restorer: Restorer, ladder: Ladder, step: Step
 
 
 def _document(
-    goods: Sequence[Good], learned: "_Learned", ladder: Ladder, samples: int, facts: Mapping[str, Any]
+    goods: Sequence[ReferenceTile], learned: "_Learned", ladder: BlurSeries, samples: int, facts: Mapping[str, Any]
 ) -> Calibration:
     """Return the document; `facts` are those that others decided."""
     return Calibration(
@@ -168,17 +177,17 @@ def _bounds(fitted: Fitted) -> list[Bounded]:
     return [fitted.regressor.around(float(mean)) for mean in fitted.unseen]
 
 
-def _judged(samples: Sequence[Sample], learned: _Learned) -> Judged:
+def _judged(samples: Sequence[Sample], learned: _Learned) -> HeldOutSamples:
     """Return what the gate would make of the samples at native noise, in tiles that it was not fitted to."""
     native = np.array([s.native for s in samples])
     blur, relative = (
         [b for b, n in zip(_bounds(f), native, strict=True) if n] for f in (learned.blur, learned.relative)
     )
     sigma, truth = (np.array([getattr(s, what) for s in samples])[native] for what in ("sigma_px", "relative"))
-    return Judged(sigma, blur, relative, truth)
+    return HeldOutSamples(sigma, blur, relative, truth)
 
 
-def _keep_px(samples: Sequence[Sample], learned: _Learned, ladder: Ladder) -> float:
+def _keep_px(samples: Sequence[Sample], learned: _Learned, ladder: BlurSeries) -> float:
     """Return the upper bound of blur below which 95 % of the good tiles themselves lie, at least 0.8 px."""
     sharp = np.array([s.native and s.sigma_px == 0 for s in samples])
     upper = np.array([b.high for b in _bounds(learned.blur)])[sharp]

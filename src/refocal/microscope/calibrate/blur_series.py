@@ -20,7 +20,7 @@ from refocal.core.values import Degradation, Example, Frames, Pixels, Restorer
 from refocal.imaging.focus_features import Vector, features
 from refocal.imaging.noise import denoised
 from refocal.imaging.screening import Measured, Screen
-from refocal.microscope.calibrate.reference_tiles import Good
+from refocal.microscope.calibrate.reference_tiles import ReferenceTile
 
 _CROPS = 4
 
@@ -43,7 +43,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class BlurSeries:
     """How far and how densely the ladder is climbed."""
 
     softest_px: float = 4.0
@@ -54,7 +54,7 @@ class Ladder:
     """Largest noise, in units of the tile's own."""
     seed: int = 0
 
-    def climb(self, index: int, good: Good, restorer: Restorer) -> Iterator[Sample]:
+    def climb(self, index: int, good: ReferenceTile, restorer: Restorer) -> Iterator[Sample]:
         """Yield the samples of one tile that have content; the same seed gives the same samples."""
         rng = np.random.default_rng([self.seed, zlib.crc32(good.sha256.encode())])
         crops = [(crop, denoised(crop, good.noise)) for crop in self._crops(good, rng)]
@@ -74,7 +74,7 @@ class Ladder:
             if sample is not None:
                 yield sample
 
-    def _crops(self, good: Good, rng: np.random.Generator) -> list[Pixels]:
+    def _crops(self, good: ReferenceTile, rng: np.random.Generator) -> list[Pixels]:
         """Return a few crops that lie at random places; blank ones are passed over where others are to be had."""
         size = [min(self.crop_px, n) for n in good.counts.shape]
         found: list[Pixels] = []
@@ -89,7 +89,7 @@ class Ladder:
 
 
 def _spoil(
-    crop: Pixels, truth: Pixels, sigma: float, factor: float, good: Good, rng: np.random.Generator
+    crop: Pixels, truth: Pixels, sigma: float, factor: float, good: ReferenceTile, rng: np.random.Generator
 ) -> tuple[Example, float]:
     """Blur a crop and make its noise white again, `factor` times the tile's own."""
     example = Example(Frames(crop[None], pixel_nm=good.pixel_nm), truth)
@@ -128,7 +128,7 @@ def _along_x(memory: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def _measure(
-    index: int, example: Example, noise: float, gain: float | None, best: float, good: Good, restorer: Restorer
+    index: int, example: Example, noise: float, gain: float | None, best: float, good: ReferenceTile, restorer: Restorer
 ) -> Sample | None:
     """Round a sample to counts, look at it as the gate does, restore it, compare; None if it has no content.
 

@@ -41,7 +41,7 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class HeldOutSamples:
     """The samples at native noise as the gate would see them in tiles that it was not fitted to."""
 
     sigma_px: Vector
@@ -52,17 +52,17 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class BlurDistribution:
     """The blurs beyond native, px, of the tiles to come, and where that is known from."""
 
     sigma_px: Vector
     words: str
 
 
-def paper_mix() -> Mix:
+def paper_mix() -> BlurDistribution:
     """Return the blurs that the literature reports: 8 to 15 % soft tiles."""
     soft = _SOFT_PX * np.array([_half_normal(q) for q in (np.arange(115) + 0.5) / 115])
-    return Mix(np.concatenate([np.zeros(885), soft]), PAPER)
+    return BlurDistribution(np.concatenate([np.zeros(885), soft]), PAPER)
 
 
 def _half_normal(q: float) -> float:
@@ -71,7 +71,9 @@ def _half_normal(q: float) -> float:
     return float(norm.ppf(0.5 + q / 2))
 
 
-def costs(judged: Judged, mix: Mix, prices: Prices, limits: Thresholds, *, limited: bool, overrides: int) -> Costs:
+def costs(
+    judged: HeldOutSamples, mix: BlurDistribution, prices: Prices, limits: Thresholds, *, limited: bool, overrides: int
+) -> Costs:
     """Return the record of the costs with the shares to be expected under the thresholds."""
     rates, bad = expected(judged, mix, limits, prices)
     return Costs(
@@ -81,7 +83,7 @@ def costs(judged: Judged, mix: Mix, prices: Prices, limits: Thresholds, *, limit
 
 
 def thresholds(
-    judged: Judged, relative: Regressor, mix: Mix, prices: Prices, start: Thresholds
+    judged: HeldOutSamples, relative: Regressor, mix: BlurDistribution, prices: Prices, start: Thresholds
 ) -> tuple[Thresholds, bool]:
     """Return the thresholds that the costs choose, and whether the budget had to lower the one for retakes."""
     limits = start.model_copy(update={"least_db": _worthwhile(relative, prices)})
@@ -105,7 +107,9 @@ def _worthwhile(relative: Regressor, prices: Prices) -> float:
     return relative.around(max(risky, default=relative.limits[0] - 1)).low
 
 
-def expected(judged: Judged, mix: Mix, limits: Thresholds, prices: Prices) -> tuple[dict[str, float], float]:
+def expected(
+    judged: HeldOutSamples, mix: BlurDistribution, limits: Thresholds, prices: Prices
+) -> tuple[dict[str, float], float]:
     """Return the expected share of each verdict over a mix, and that of tiles restored but bad.
 
     For each blur of the mix the samples of about that blur (Gaussian window of 0.3 px) vote.
@@ -129,14 +133,14 @@ def _votes(known: Vector, blurs: Vector) -> Vector:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class OperatorVerdict:
     """A person's verdict about a tile, and what the gate had measured; blur beyond native."""
 
     verdict: str
     sigma_px: float
 
 
-def observed(events: Iterable[Event], native_px: float, words: str) -> Mix:
+def observed(events: Iterable[Event], native_px: float, words: str) -> BlurDistribution:
     """Return the blurs beyond native of the latest tile events of a log.
 
     Raises
@@ -149,10 +153,10 @@ def observed(events: Iterable[Event], native_px: float, words: str) -> Mix:
     blurs = [sigma for event in latest(seen).values() if (sigma := _beyond(event, kinds, native_px)) is not None]
     if not blurs:
         raise UsageError(f"{words}: holds no graded tile; give the log of a run, or a folder of tiles")
-    return Mix(np.array(blurs), f"{len(blurs)} tiles of {words}")
+    return BlurDistribution(np.array(blurs), f"{len(blurs)} tiles of {words}")
 
 
-def graded(inputs: Sequence[Path], native_px: float, words: str) -> Mix:
+def graded(inputs: Sequence[Path], native_px: float, words: str) -> BlurDistribution:
     """Return the blurs beyond native of the tiles in files and folders.
 
     Raises
@@ -172,10 +176,10 @@ def graded(inputs: Sequence[Path], native_px: float, words: str) -> Mix:
     known = [sigma for sigma in blurs if sigma is not None]
     if not known:
         raise UsageError(f"{words}: holds no tile whose blur can be measured; give tiles as they come")
-    return Mix(np.array(known), f"{len(known)} tiles of {words}")
+    return BlurDistribution(np.array(known), f"{len(known)} tiles of {words}")
 
 
-def spoken(events: Iterable[Event], native_px: float) -> list[Spoken]:
+def spoken(events: Iterable[Event], native_px: float) -> list[OperatorVerdict]:
     """Return what persons said in the overrides of a log, the latest of each tile that has a blur.
 
     What was said of a file that was written anew since is left out: it was another image.
@@ -196,7 +200,7 @@ def spoken(events: Iterable[Event], native_px: float) -> list[Spoken]:
     for key, word in words.items():
         sigma = _beyond(tiles[key], kinds, native_px)
         if sigma is not None and word in ("keep", "restore", "retake"):
-            found.append(Spoken(word, sigma))
+            found.append(OperatorVerdict(word, sigma))
     return found
 
 
@@ -216,7 +220,7 @@ def _beyond(event: Event, kinds: dict[str, str], native_px: float) -> float | No
     return math.sqrt(max(0.0, float(sigma) ** 2 - native_px**2))
 
 
-def shift(limits: Thresholds, said: Sequence[Spoken], blur: Regressor, judged: Judged) -> Thresholds:
+def shift(limits: Thresholds, said: Sequence[OperatorVerdict], blur: Regressor, judged: HeldOutSamples) -> Thresholds:
     """Move thresholds to where they contradict the fewest persons; ties stay nearest to where they were.
 
     `keep_px` divides "keep" from the others by the upper bound of blur, between half and twice its value; `least_db`

@@ -18,7 +18,7 @@ _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class ReferenceTile:
     """A tile that a person, or its section, says is good."""
 
     name: str
@@ -46,7 +46,7 @@ def good_tiles(
     sharpest: float | None = None,
     contrast: Contrast | None = None,
     look: Look | None = None,
-) -> list[Good]:
+) -> list[ReferenceTile]:
     """Read the good tiles.
 
     Parameters
@@ -120,16 +120,16 @@ def _usual(items: Sequence[tuple[str, str, Grade]], what: str) -> list[tuple[str
     return [item for item, value in zip(items, values, strict=True) if abs(value - middle) <= spread]
 
 
-def _good(key: str, section: str, frames: Frames, grade: Grade) -> Good:
+def _good(key: str, section: str, frames: Frames, grade: Grade) -> ReferenceTile:
     image, contrast = frames.image, frames.contrast
     unit = contrast.unit(image)
     sha256 = hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
     memory = memory_of(unit)
     noise = min(noise_of(unit, memory), (grade.noise or 0.0) / (contrast.high - contrast.low))
-    return Good(key, section, image, contrast, frames.pixel_nm, sha256, grade.sigma_px, noise, memory)
+    return ReferenceTile(key, section, image, contrast, frames.pixel_nm, sha256, grade.sigma_px, noise, memory)
 
 
-def _alike(goods: Sequence[Good]) -> None:
+def _alike(goods: Sequence[ReferenceTile]) -> None:
     """Refuse tiles that cannot be one microscope with one setting."""
     dtypes = sorted({str(good.counts.dtype) for good in goods})
     if len(dtypes) > 1:

@@ -27,7 +27,7 @@ from refocal.microscope.handoff.retakes import retake_document, to_retake
 from refocal.microscope.handoff.sections import Section, Tile, sections, stored
 from refocal.microscope.handoff.stage_positions import located
 
-__all__ = ["Handed", "Wanted", "hand_off"]
+__all__ = ["HandoffRequest", "HandoffResult", "hand_off"]
 
 RETAKES = "retake.json"
 FOLDER = "handoff"
@@ -37,7 +37,7 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class HandoffRequest:
     """What is to be handed on; `retake.json` always is."""
 
     feabas: Path | None = None
@@ -61,7 +61,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Handed:
+class HandoffResult:
     """What was handed on."""
 
     sections: Sequence[Section]
@@ -72,7 +72,7 @@ class Handed:
     """Sections that were handed to stitching, those that are to be imaged again among them."""
 
 
-def hand_off(out: Path, wanted: Wanted) -> Handed:
+def hand_off(out: Path, wanted: HandoffRequest) -> HandoffResult:
     """Write what is wanted of the run in an output folder.
 
     Raises
@@ -87,7 +87,7 @@ def hand_off(out: Path, wanted: Wanted) -> Handed:
     if not found and not aside:
         raise UsageError(f"{out} holds no {_LOG} with anything in it; give the output folder of a run")
     _check_names(found, wanted.only)
-    handed = Handed(found)
+    handed = HandoffResult(found)
     astigmatic = astigmatic_beams(dict(event) for event in aside if event["event"] == "alert")
     document = retake_document(found, retake_share=wanted.retake_share, astigmatic=astigmatic)
     _json(out / RETAKES, document, handed)
@@ -127,7 +127,9 @@ def _check_names(found: Sequence[Section], only: frozenset[str]) -> None:
         raise UsageError(f"several sections would be called {double[0]!r}; give each its own output")
 
 
-def _stitching(out: Path, found: Sequence[Section], wanted: Wanted, roots: Sequence[Path], handed: Handed) -> None:
+def _stitching(
+    out: Path, found: Sequence[Section], wanted: HandoffRequest, roots: Sequence[Path], handed: HandoffResult
+) -> None:
     montages = []
     for section in found:
         try:
@@ -162,7 +164,7 @@ def _check_finished(section: Section) -> None:
         raise UsageError(f"section {section.name} is still being imaged; come back later, or pass --unfinished")
 
 
-def _section_order(folder: Path, found: Sequence[Section], montages: Sequence[Montage], handed: Handed) -> None:
+def _section_order(folder: Path, found: Sequence[Section], montages: Sequence[Montage], handed: HandoffResult) -> None:
     """Tell FEABAS the order of sections where its own, the alphabet's, is another.
 
     FEABAS leaves out what the file does not name, so it is extended, unless it is somebody else's.
@@ -184,7 +186,7 @@ def _section_order(folder: Path, found: Sequence[Section], montages: Sequence[Mo
 
 
 def _own_flags(
-    root: Path, found: Sequence[Section], again: Sequence[Section], astigmatic: frozenset[int], handed: Handed
+    root: Path, found: Sequence[Section], again: Sequence[Section], astigmatic: frozenset[int], handed: HandoffResult
 ) -> None:
     for section in found:
         folder = root / section.folder
@@ -197,7 +199,7 @@ def _own_flags(
                 (folder / "user_comment.txt").unlink(missing_ok=True)
 
 
-def _flags_into(root: Path, again: Sequence[Section], astigmatic: frozenset[int], handed: Handed) -> None:
+def _flags_into(root: Path, again: Sequence[Section], astigmatic: frozenset[int], handed: HandoffResult) -> None:
     """Add flags to a tree that is not ours: nothing that stands there is replaced or removed."""
     for section in again:
         folder = root / section.folder
@@ -247,11 +249,11 @@ def _lines(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _json(path: Path, document: object, handed: Handed) -> None:
+def _json(path: Path, document: object, handed: HandoffResult) -> None:
     _text(path, json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n", handed)
 
 
-def _text(path: Path, text: str, handed: Handed) -> None:
+def _text(path: Path, text: str, handed: HandoffResult) -> None:
     with _errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path, tag=str(os.getpid())) as part:

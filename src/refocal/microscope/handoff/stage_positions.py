@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from refocal.core import registry
-from refocal.core.values import Known, Layout
+from refocal.core.values import FolderStatus, Layout
 from refocal.microscope.handoff.sections import Section, Tile
 from refocal.parts import layouts
 
@@ -32,14 +32,14 @@ class _Source:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._layout: Layout = registry.make("layouts", layouts.recognise(root))
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, FolderStatus] = {}
 
-    def known(self, folder: str) -> Known:
+    def known(self, folder: str) -> FolderStatus:
         if folder not in self._known:
             try:
                 self._known[folder] = self._layout.known(self._root, folder)
             except OSError:
-                self._known[folder] = Known()
+                self._known[folder] = FolderStatus()
         return self._known[folder]
 
 

@@ -1,7 +1,7 @@
 """Who is to blame: statistics of beams, mFoVs and sections over time, and the alerts that they give rise to.
 
-`Blame` observes the events of a log, one after the other, beside a running watch or over an old log. It holds the last
-mFoVs of each beam, the last sections and the tiles of four open sections, so its memory does not grow with time.
+`Monitor` observes the events of a log, one after the other, beside a running watch or over an old log. It holds the
+last mFoVs of each beam, the last sections and the tiles of four open sections, so its memory does not grow with time.
 """
 
 from collections import OrderedDict
@@ -12,17 +12,17 @@ from typing import Any, Self
 from refocal.eventlog.log import Event
 from refocal.microscope.monitor.beams import Beams
 from refocal.microscope.monitor.hysteresis import Alarms, Finding
-from refocal.microscope.monitor.observation import Sight
+from refocal.microscope.monitor.observation import Observation
 from refocal.microscope.monitor.rates import Rates, Supply
 from refocal.microscope.monitor.sections import Row, Sections
 from refocal.microscope.monitor.thresholds import Rules
 
-__all__ = ["Blame", "Row", "Rules"]
+__all__ = ["Monitor", "Row", "Rules"]
 
 _MOST_QUEUED = 200_000
 
 
-class Blame:
+class Monitor:
     """Watches the events of a log and says what should be alerted.
 
     Parameters
@@ -80,7 +80,7 @@ class Blame:
                 yield from self._supply.add({**event, "time": time})
 
     def _tile(self, event: Event) -> Iterator[Finding]:
-        sight = Sight.of(event)
+        sight = Observation.of(event)
         if self._again(event):
             # It was graded before it was queued; what came of the restoring only counts for the retake rate.
             if sight.retake:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.microscope.monitor.hysteresis import Alarms, Finding
-from refocal.microscope.monitor.observation import Sight
+from refocal.microscope.monitor.observation import Observation
 from refocal.microscope.monitor.thresholds import Rules
 
 _OPEN = 6
@@ -37,7 +37,7 @@ class Beams:
     def __init__(self, rules: Rules, alarms: Alarms) -> None:
         self._rules = rules
         self._alarms = alarms
-        self._open: OrderedDict[tuple[str | None, int], dict[int, Sight]] = OrderedDict()
+        self._open: OrderedDict[tuple[str | None, int], dict[int, Observation]] = OrderedDict()
         self._rows: dict[int, int] = {}
         self._full = 0
         self._blur = self._empty()
@@ -47,7 +47,7 @@ class Beams:
         self._fault = self._empty()
         self._next = 0
 
-    def add(self, sight: Sight) -> Iterator[Finding]:
+    def add(self, sight: Observation) -> Iterator[Finding]:
         """Take one tile; yields findings when an mFoV is whole, or six later ones have begun."""
         if sight.beam is None or sight.field is None:
             return
@@ -90,7 +90,7 @@ class Beams:
                 setattr(self, name, np.vstack([getattr(self, name), self._empty(1)]))
         return self._rows[beam]
 
-    def _close(self, tiles: dict[int, Sight]) -> Iterator[Finding]:
+    def _close(self, tiles: dict[int, Observation]) -> Iterator[Finding]:
         """Take a whole mFoV into the windows and judge the beams that it shows."""
         self._full = max(self._full, len(tiles))
         measured = [tile.sigma_px for tile in tiles.values() if tile.sigma_px is not None]

@@ -13,7 +13,7 @@ _FAULT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """One graded tile."""
 
     section: str | None
@@ -39,7 +39,7 @@ class Sight:
         return self.decision in ("retake", "unreadable")
 
     @classmethod
-    def of(cls, event: Event) -> "Sight":
+    def of(cls, event: Event) -> "Observation":
         """Read a tile event."""
         anisotropy, angle = _number(event.get("anisotropy")), _number(event.get("angle_deg"))
         vector = None

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from refocal.microscope.monitor.hysteresis import Alarms, Finding
-from refocal.microscope.monitor.observation import Sight
+from refocal.microscope.monitor.observation import Observation
 from refocal.microscope.monitor.thresholds import Rules
 
 _Z = 3.0
@@ -26,7 +26,7 @@ class Rates:
         self._retake_count = 0
         self._fault_count = 0
 
-    def add(self, sight: Sight) -> Iterator[Finding]:
+    def add(self, sight: Observation) -> Iterator[Finding]:
         """Take one tile."""
         if not sight.blank:
             self._retake_count += _push(self._retakes, sight.retake)
@@ -37,7 +37,7 @@ class Rates:
             message = f"{faults} of the last {len(self._faults)} tiles have scan faults"
             yield Finding("scan_fault", "tiles", faults, faults >= limit, faults == 0, message, section=sight.section)
 
-    def _retake_rate(self, sight: Sight) -> Iterator[Finding]:
+    def _retake_rate(self, sight: Observation) -> Iterator[Finding]:
         count, retakes = len(self._retakes), self._retake_count
         share, line = retakes / count, self._rules.retake_share
         on = self._alarms.on("retake_rate", "tiles")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.microscope.monitor.hysteresis import Finding
-from refocal.microscope.monitor.observation import Sight
+from refocal.microscope.monitor.observation import Observation
 from refocal.microscope.monitor.thresholds import Rules
 
 _OPEN = 4
@@ -41,7 +41,7 @@ class _Open:
     x: "array[float]" = field(default_factory=lambda: array("f"))
     y: "array[float]" = field(default_factory=lambda: array("f"))
 
-    def add(self, sight: Sight) -> None:
+    def add(self, sight: Observation) -> None:
         self.tiles += 1
         self.retakes += sight.retake
         self.blanks += sight.blank
@@ -79,7 +79,7 @@ class Sections:
         self._history: OrderedDict[int | None, deque[Row]] = OrderedDict()
         self._bad: dict[int | None, int] = {}
 
-    def add(self, sight: Sight) -> Iterator[Finding]:
+    def add(self, sight: Observation) -> Iterator[Finding]:
         """Take one tile; yields findings when this begins a section and an earlier one is over by that."""
         if sight.section is None:
             return

@@ -7,7 +7,7 @@ and content.
 import os
 from pathlib import Path
 
-from refocal.core.values import Known, Place
+from refocal.core.values import FolderStatus, TileLocation
 from refocal.parts.layouts._names import is_aside, is_image, split
 
 __all__ = ["Folder"]
@@ -24,14 +24,14 @@ class Folder:
         """Descend everywhere but into hidden and system folders."""
         return not any(is_aside(part) for part in split(folder))
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> TileLocation | None:
         """Return the folder as the section, and the stem as the tile."""
         *folders, file = split(name) or [""]
         if not is_image(file) or any(is_aside(part) for part in folders):
             return None
-        return Place("/".join(folders) or ".", file.rpartition(".")[0])
+        return TileLocation("/".join(folders) or ".", file.rpartition(".")[0])
 
-    def known(self, root: Path, folder: str) -> Known:
+    def known(self, root: Path, folder: str) -> FolderStatus:
         """Return nothing, for a folder that is there.
 
         Raises
@@ -40,4 +40,4 @@ class Folder:
             If the folder cannot be reached.
         """
         os.stat(Path(root) / folder)
-        return Known()
+        return FolderStatus()

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from refocal.core.values import Known, Place
+from refocal.core.values import FolderStatus, TileLocation
 from refocal.parts.layouts._names import is_aside, split
 
 __all__ = ["IbeamMsem"]
@@ -46,16 +46,16 @@ class IbeamMsem:
         below = parts[scan + 1 :]
         return len(below) <= len(_BELOW) and all(p.fullmatch(part) for p, part in zip(_BELOW, below, strict=False))
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> TileLocation | None:
         """Return slab and scan as the section, mFoV and beam."""
         parts = split(name)
         found = _TILE.fullmatch("/".join(parts))
         if not found or not self.descends("/".join(parts[:-1])):
             return None
         field, beam = int(found["mfov"]), int(found["beam"])
-        return Place(f"{found['slab']}.{found['scan']}", f"m{field:06d}_b{beam:03d}", field=field, beam=beam)
+        return TileLocation(f"{found['slab']}.{found['scan']}", f"m{field:06d}_b{beam:03d}", field=field, beam=beam)
 
-    def known(self, root: Path, folder: str) -> Known:
+    def known(self, root: Path, folder: str) -> FolderStatus:
         """Return nothing, for a folder that is there.
 
         Raises
@@ -64,7 +64,7 @@ class IbeamMsem:
             If the folder cannot be reached.
         """
         os.stat(Path(root) / folder)
-        return Known()
+        return FolderStatus()
 
 
 def _listed(folder: Path) -> frozenset[str]:

@@ -23,7 +23,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from refocal.core.values import Known, Place
+from refocal.core.values import FolderStatus, TileLocation
 from refocal.parts.layouts._mfov import Coordinates, Metadata, Operations, read_imqa
 from refocal.parts.layouts._names import is_aside, split
 from refocal.parts.layouts._tail import Recent, Tail
@@ -89,7 +89,7 @@ class MultiSem:
         kinds = [_kind(part) for part in parts]
         return all(below in _MAY_HOLD[above] for above, below in pairwise(kinds))
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> TileLocation | None:
         """Return section, region, mFoV, beam and time from a tile's name and its folders."""
         *folders, file = split(name) or [""]
         found = _TILE.fullmatch(file)
@@ -97,9 +97,9 @@ class MultiSem:
             return None
         field, beam = int(found["mfov"]), int(found["beam"])
         section, region = _section_name(folders, found["stage"])
-        return Place(section, f"m{field:06d}_b{beam:03d}", region, field, beam, taken=found["taken"])
+        return TileLocation(section, f"m{field:06d}_b{beam:03d}", region, field, beam, taken=found["taken"])
 
-    def known(self, root: Path, folder: str) -> Known:
+    def known(self, root: Path, folder: str) -> FolderStatus:
         """Return what the coordinate files and the batch's log say about an mFoV, a section or a batch.
 
         Costs a handful of `stat` calls when nothing changed. The closing of an mFoV is known before that of its
@@ -117,8 +117,8 @@ class MultiSem:
         if kind == "mfov":
             return self._mfov(Path(root), parts)
         if kind == "section":
-            return Known(closed=self._stopped(Path(root), parts), pixel_nm=self._pixel_nm)
-        return Known(closed=self._log(here).operations.stopped, pixel_nm=self._pixel_nm)
+            return FolderStatus(closed=self._stopped(Path(root), parts), pixel_nm=self._pixel_nm)
+        return FolderStatus(closed=self._log(here).operations.stopped, pixel_nm=self._pixel_nm)
 
     def imqa(self, section: Path) -> Mapping[tuple[int, int], float]:
         """Read the microscope's own score of each tile of a section from `region_metadata.csv`.
@@ -136,7 +136,7 @@ class MultiSem:
         """
         return read_imqa(Path(section) / "region_metadata.csv")
 
-    def _mfov(self, root: Path, parts: list[str]) -> Known:
+    def _mfov(self, root: Path, parts: list[str]) -> FolderStatus:
         above, name = parts[:-1], parts[-1]
         here = root.joinpath(*parts)
         section = self._sections.get(here.parent, partial(_Section, here.parent))
@@ -148,9 +148,9 @@ class MultiSem:
             places = {**field.coordinates.of(""), **section.of(name)}
             stage = {file: (x * pixel_nm, y * pixel_nm) for file, (x, y) in places.items()} if pixel_nm else {}
             field.stopped = stopped
-            field.answer = Known(frozenset(places), stopped, stage, pixel_nm)
+            field.answer = FolderStatus(frozenset(places), stopped, stage, pixel_nm)
         if not field.answer.closed and field.is_whole(field.answer.complete):
-            field.answer = Known(field.answer.complete, True, field.answer.stage_nm, field.answer.pixel_nm)
+            field.answer = FolderStatus(field.answer.complete, True, field.answer.stage_nm, field.answer.pixel_nm)
         return field.answer
 
     def _stopped(self, root: Path, section: list[str]) -> bool:
@@ -207,7 +207,7 @@ class _Field:
             (Tail(folder / "image_coordinates.txt", torn=True), self.coordinates),
             (Tail(folder / "metadata.txt"), self.metadata),
         )
-        self.answer: Known | None = None
+        self.answer: FolderStatus | None = None
         self.stopped = False
 
     def follow(self) -> bool:

@@ -18,7 +18,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from refocal.core.values import Known, Place
+from refocal.core.values import FolderStatus, TileLocation
 from refocal.parts.layouts._names import is_aside, split
 from refocal.parts.layouts._sessions import NEWEST, Session
 from refocal.parts.layouts._tail import Recent, Tail
@@ -64,7 +64,7 @@ class SbemImage:
             return bool(_FOLDERS.fullmatch("/".join(parts[parts.index("tiles") :])))
         return _NOT_TILES.isdisjoint(parts)
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> TileLocation | None:
         """Return the slice as section, and grid and tile; in arrays, the array's region and slice as section."""
         *folders, file = split(name) or [""]
         if is_aside(file) or not self.descends("/".join(folders)):
@@ -73,12 +73,14 @@ class SbemImage:
         if found := _ARRAY_TILE.fullmatch(file):
             roi = int(found["roi"])
             section = f"{stack}a{found['array']}.r{found['roi']}.s{found['slice']}"
-            return Place(section, f"t{found['tile']}", region=roi, grid=roi)
+            return TileLocation(section, f"t{found['tile']}", region=roi, grid=roi)
         if found := _GRID_TILE.fullmatch(file):
-            return Place(f"{stack}s{found['slice']}", f"g{found['grid']}.t{found['tile']}", grid=int(found["grid"]))
+            return TileLocation(
+                f"{stack}s{found['slice']}", f"g{found['grid']}.t{found['tile']}", grid=int(found["grid"])
+            )
         return None
 
-    def known(self, root: Path, folder: str) -> Known:
+    def known(self, root: Path, folder: str) -> FolderStatus:
         """Return which of the newest tiles of a folder are accepted, and where they are, nanometres.
 
         Raises
@@ -97,11 +99,11 @@ class SbemImage:
         answer = self._answers.get((root, folder), _Answer)
         if answer.version != (version := stack.version(inner)):
             places = stack.accepted(inner)
-            answer.known = Known(frozenset(places), False, places, stack.pixel_nm(inner))
+            answer.known = FolderStatus(frozenset(places), False, places, stack.pixel_nm(inner))
             answer.version = version
         return answer.known
 
-    def _over(self, root: Path, folder: str) -> Known:
+    def _over(self, root: Path, folder: str) -> FolderStatus:
         """Return which sections of a stack are over, the cut surface and all, as its logs say."""
         stack = self._stack(root / folder)
         answer = self._answers.get((root, folder), _Answer)
@@ -113,7 +115,7 @@ class SbemImage:
                     answer.slices[number] = Counter(place.section for place in places if place)
                 over += answer.slices[number]
             answer.slices = {number: answer.slices[number] for number in done}
-            answer.known, answer.version = Known(over=over), version
+            answer.known, answer.version = FolderStatus(over=over), version
         return answer.known
 
     def _stack(self, base: Path) -> "_Stack":
@@ -127,7 +129,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.version: object = None
-        self.known = Known()
+        self.known = FolderStatus()
         self.slices: dict[int, Counter[str]] = {}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from refocal.models import header, weights
 
 
-class Onlooker:
+class FrozenNet:
     """A trained net that does not learn and is not saved with what does; None is a stand-in without weights."""
 
     def __init__(self, model: str | None) -> None:

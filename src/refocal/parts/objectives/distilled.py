@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from refocal.parts.objectives._batch import Batch
-from refocal.parts.objectives._frozen_net import Onlooker
+from refocal.parts.objectives._frozen_net import FrozenNet
 
 __all__ = ["Distilled"]
 
@@ -27,7 +27,7 @@ class Distilled(nn.Module):
         if not weight > 0:
             raise ValueError(f"weight must be above 0, got {weight}; without a teacher use the objective 'l1'")
         self.weight = weight
-        self.teacher = Onlooker(teacher)
+        self.teacher = FrozenNet(teacher)
 
     def forward(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return {"l1": mean |net - truth|, "distilled": weight x mean |net - teacher|}."""

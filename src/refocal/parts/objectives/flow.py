@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from refocal.parts.objectives._batch import Batch
 from refocal.parts.objectives._fold import reference
-from refocal.parts.objectives._frozen_net import Onlooker
+from refocal.parts.objectives._frozen_net import FrozenNet
 
 __all__ = ["Flow"]
 
@@ -21,7 +21,7 @@ class Flow(nn.Module):
 
     def __init__(self, interpolation: str | None = None) -> None:
         super().__init__()
-        self.interpolation = Onlooker(interpolation)
+        self.interpolation = FrozenNet(interpolation)
 
     def forward(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return {"flow": mean |net(folded, reference) - flow|} in px, in the lost band too."""

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from refocal.parts.objectives._batch import Batch
 from refocal.parts.objectives._fold import reference
-from refocal.parts.objectives._frozen_net import Onlooker
+from refocal.parts.objectives._frozen_net import FrozenNet
 from refocal.parts.objectives._warp import warp
 
 __all__ = ["Fusion"]
@@ -42,7 +42,7 @@ class Fusion(nn.Module):
         super().__init__()
         if not (0 <= flow_error <= 0.5 and cover_px >= 0):
             raise ValueError(f"fusion needs 0 <= flow_error <= 0.5 and cover_px >= 0, got {flow_error} and {cover_px}")
-        self.interpolation, self.unfolding = Onlooker(interpolation), Onlooker(unfolding)
+        self.interpolation, self.unfolding = FrozenNet(interpolation), FrozenNet(unfolding)
         self.flow_error, self.cover_px = flow_error, cover_px
 
     def forward(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:

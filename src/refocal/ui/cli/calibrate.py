@@ -19,8 +19,8 @@ from refocal.ui.cli._show import print_json, print_rows
 
 if TYPE_CHECKING:
     from refocal.microscope.calibrate import Calibrated
-    from refocal.microscope.calibrate.blur_series import Ladder
-    from refocal.microscope.calibrate.costs import Mix, Prices
+    from refocal.microscope.calibrate.blur_series import BlurSeries
+    from refocal.microscope.calibrate.costs import BlurDistribution, Prices
 
 _SAMPLES = 480
 
@@ -64,12 +64,12 @@ def calibrate(
         refocal calibrate wafer --sharpest 0.1 --expect-from out/log.jsonl
     """
     from refocal.microscope.calibrate import write
-    from refocal.microscope.calibrate.blur_series import Ladder
+    from refocal.microscope.calibrate.blur_series import BlurSeries
     from refocal.microscope.calibrate.costs import Prices
 
     part = Part.parse(restorer) if restorer else None
     made = learned(Job(model=model, backend=backend, restorer=part))
-    ladder = Ladder(softest, crop, each or 0, seed=seed)
+    ladder = BlurSeries(softest, crop, each or 0, seed=seed)
     prices = Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_db=bad_db)
     facts = {"name": restorer or model, "date": date or datetime.datetime.now(datetime.UTC).date().isoformat()}
     with _bar(quiet) as step:
@@ -85,7 +85,7 @@ def _calibrated(
     sharpest: float | None,
     contrast: Contrast | None,
     restorer: Restorer,
-    ladder: "Ladder",
+    ladder: "BlurSeries",
     prices: "Prices",
     facts: dict[str, str],
     expect_from: Path | None,
@@ -117,7 +117,7 @@ def _log(path: Path) -> Path:
     return path / LOG if path.is_dir() else path
 
 
-def _mix(where: Path, native_px: float) -> "Mix":
+def _mix(where: Path, native_px: float) -> "BlurDistribution":
     """Return the blurs in a log, in the log of an output folder, or in a folder of tiles."""
     from refocal.microscope.calibrate.costs import graded, observed
 

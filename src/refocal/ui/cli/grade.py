@@ -75,12 +75,12 @@ class _Volume:
     def __init__(self, given: str, contrast: Contrast | None) -> None:
         from refocal.engine.volumes import block_grid
         from refocal.engine.volumes.endpoints import open_input
-        from refocal.engine.volumes.section_contrast import Sectionwise
+        from refocal.engine.volumes.section_contrast import SectionContrast
         from refocal.engine.volumes.source import Pieces
 
         volume = open_input(given)
         size = block_grid.block_size(volume.info, Reach())
-        self._pieces = Pieces(volume, block_grid.blocks(volume.info, size, Reach()), Sectionwise(volume, contrast))
+        self._pieces = Pieces(volume, block_grid.blocks(volume.info, size, Reach()), SectionContrast(volume, contrast))
         self._parts = math.prod(-(-n // s) for n, s in zip(volume.info.shape[1:], size[1:], strict=True))
         self._sections = volume.info.shape[0]
         self._name = Path(given).name

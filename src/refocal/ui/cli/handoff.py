@@ -44,12 +44,12 @@ def handoff(
 
         refocal handoff restored --multisem-flags --section S56R1
     """
-    from refocal.microscope.handoff import Wanted, hand_off
+    from refocal.microscope.handoff import HandoffRequest, hand_off
     from refocal.microscope.handoff.retakes import to_retake
 
     if link and copy:
         raise BadOptionError("--link and --copy exclude each other; choose one")
-    wanted = Wanted(
+    wanted = HandoffRequest(
         feabas=feabas,
         render_ws=render_ws,
         multisem_flags=multisem_flags,

@@ -13,7 +13,7 @@ from refocal.ui.cli import app
 from refocal.ui.cli._show import number, print_json
 
 if TYPE_CHECKING:
-    from refocal.learn.pairs.tiles import Judged
+    from refocal.learn.pairs.tiles import PairVerdict
 
 
 @app.command()
@@ -61,7 +61,7 @@ def pair(
         raise TileError(f"{what}; {out / TABLE} says why")
 
 
-def _line(one: "Judged") -> None:
+def _line(one: "PairVerdict") -> None:
     words = (
         f"{one.name:<32} {one.verdict:<9} residual {number(one.residual, digits=3):>5}  "
         f"overlap {number(one.overlap):>4}  shift {number(one.shift_x_px, digits=1)}, "

@@ -56,7 +56,7 @@ def watch(
         refocal watch wafer -o out --settle 10 --on-alert ./page_me
     """
     from refocal.engine.watch import Settings, Watch, lightest
-    from refocal.microscope.monitor import Blame
+    from refocal.microscope.monitor import Monitor
     from refocal.microscope.notify import Messenger, channel
 
     settings = Settings(
@@ -80,7 +80,7 @@ def watch(
             model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
             contrast=_pair(contrast), carry=way or lightest(folder, out, show.say), check=check,
         )  # fmt: skip
-        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Blame().add], on_event=tell), show)
+        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Monitor().add], on_event=tell), show)
     if not quiet:
         _say_end(counts, out)
 

@@ -17,7 +17,7 @@ from refocal.core.values import Counts, Frames, Gate, Grade, Restored, Restorer
 from refocal.core.volume import VolumeInfo
 from refocal.engine.loop import run
 from refocal.engine.volumes.block_grid import Page
-from refocal.engine.volumes.section_contrast import Sectionwise
+from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.source import frames_of
 from refocal.eventlog.log import Event
 
@@ -158,7 +158,7 @@ class _Sections:
 
     def __init__(self, volume: LayerVolume, blocks: Iterable[Block], stop: threading.Event) -> None:
         self._volume, self._blocks, self._stop = volume, blocks, stop
-        self._contrast = Sectionwise(volume)
+        self._contrast = SectionContrast(volume)
 
     def __iter__(self) -> Iterator[Block]:
         for block in self._blocks:
