@@ -37,9 +37,9 @@ EDGE = 640
 """Of the sections of vnc_l3 so many pixels squared are scored, the middle ones, to save hours."""
 CONVENTIONS = """
 FlyEM 500x500 px, vnc_l3 the middle 640x640. PSNR and SSIM of 8-bit sections. FID: `parts/metrics/fid.py`, 18 features
-of the texture of 64 px tiles every 32 px, each section by itself; to be compared with itself only. VOI in bits; VOI
-and ARAND count all pixels but true label 0, borders too. In bold the best of a column. Wins: sections with a higher PSNR and with
-a higher SSIM than interpolation."""
+of the texture of 64 px tiles every 32 px, each section by itself; to be compared with itself only. VOI in
+bits; VOI and ARAND count all pixels but true label 0, borders too. In bold the best of a column. Wins: sections with a
+higher PSNR and with a higher SSIM than interpolation."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     python benchmarks/dashboard.py [--tiles 1000000] [--json results.json]
 
 The log is that of a 61-beam microscope (`tests/ui/dashboard/acquiring.py`). The page is opened in a headless
-Chromium, with the index there (warm) and while it is being built (cold). "First paint" is what the browser reports, "map
-drawn" the moment at which the first section is there.
+Chromium, with the index there (warm) and while it is being built (cold). "First paint" is what the browser reports,
+"map drawn" the moment at which the first section is there.
 """
 
 import argparse
