@@ -57,7 +57,7 @@ def test_a_header_says_what_was_written(model: Path) -> None:
 
 def test_a_header_is_read_without_torch(model: Path) -> None:
     code = (
-        f"from refocal import header; import sys; header.read({str(model)!r}); "
+        f"from refocal.models import header; import sys; header.read({str(model)!r}); "
         "assert not {'torch', 'safetensors', 'openvino', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
