@@ -12,7 +12,7 @@ from torch import nn
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.nets.gran import GraphAttention
 
 SMALL = {
@@ -189,7 +189,7 @@ class TestEveryNet:
 
     def test_exported_graph_gives_the_same(self, kind: str, tmp_path: Path) -> None:
         # Exporting takes the longer the more layers there are, not the wider they are.
-        net = weights.round_to(small(kind, **({"blocks": 0} if kind == "srn" else {})))
+        net = torch_weights.round_to(small(kind, **({"blocks": 0} if kind == "srn" else {})))
         about = header.ModelHeader(
             name=kind, net=kind, options={}, reach=onnx_graph.reach_of(net), channels=INPUTS.get(kind, 1)
         )
@@ -207,11 +207,11 @@ class TestEveryNet:
         assert np.abs(session.run(["restored"], inputs)[0] - expected.numpy()).max() < 1e-4 * expected.abs().max()
 
     def test_saved_and_loaded_it_is_the_same(self, kind: str, tmp_path: Path) -> None:
-        net = weights.round_to(small(kind))
+        net = torch_weights.round_to(small(kind))
         options = {"channels": 1, **SMALL.get(kind, {})}
         about = header.ModelHeader(name=kind, net=kind, options=options, reach=onnx_graph.reach_of(net))
-        weights.save(net, about, tmp_path / "net.safetensors")
-        again = weights.load(tmp_path / "net.safetensors")
+        torch_weights.save(net, about, tmp_path / "net.safetensors")
+        again = torch_weights.load(tmp_path / "net.safetensors")
         image = torch.rand(1, INPUTS.get(kind, 1), 64, 64)
         with torch.no_grad():
             assert torch.equal(again(image), net(image))
