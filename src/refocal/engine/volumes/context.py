@@ -26,7 +26,9 @@ from refocal.engine.volumes.source import frames_of
 class ContextSink:
     """Keeps what each block adds to the contexts of its sections; the blocks are read with the net's halo."""
 
-    def __init__(self, restorer: LearnedRestorer, volume: Volume, contrast: SectionContrast, ledger: BlockRecords) -> None:
+    def __init__(
+        self, restorer: LearnedRestorer, volume: Volume, contrast: SectionContrast, ledger: BlockRecords
+    ) -> None:
         self._restorer, self._volume, self._contrast, self._ledger = restorer, volume, contrast, ledger
 
     def has(self, block: Block, /) -> bool:

@@ -57,12 +57,10 @@ def header_of(recipe: Recipe, net: nn.Module, **facts: Any) -> ModelHeader:
 def _refuse_other_images(recipe: Recipe, net: Net) -> None:
     if recipe.sections > 1:  # the objective decides which of the sections the net sees
         return
-    least, most = recipe.frames or (1, 1)
-    if net.frames == 0:
-        least = most = 1  # any number of frames of one channel
+    least, most = recipe.frames if recipe.frames and net.frames else (1, 1)  # with 0 frames inputs are those of one
     if not least == most == net.inputs:
         shown = f"{least}" if least == most else f"{least} to {most}"
         raise BadOptionError(
-            f"the net {recipe.net!r} with these net_options takes {net.inputs} channels and the recipe shows it {shown}; "
-            "images are grey: set net_options.channels=1, and `frames` to the number that the net takes"
+            f"the net {recipe.net!r} takes {net.inputs} channels with these net_options, and the recipe shows it "
+            f"{shown}: images are grey, so set net_options.channels=1, and `frames` to the number that the net takes"
         )

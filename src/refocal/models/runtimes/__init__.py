@@ -58,9 +58,7 @@ def runtime(name: str) -> ModuleType:
         return importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         package = (error.name or PACKAGES[name]).partition(".")[0]
-        raise MissingExtraError(
-            f"{package} is not installed; it comes with: pip install '{_EXTRAS[name]}'"
-        ) from error
+        raise MissingExtraError(f"{package} is not installed; it comes with: pip install '{_EXTRAS[name]}'") from error
 
 
 def open_graph(model: Any, name: str, **options: Any) -> Graph:
