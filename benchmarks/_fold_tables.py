@@ -138,8 +138,8 @@ def _restorer(models: Path | None, without: tuple[str, ...]) -> Any:
     restorer = registry.make("restorers", "fold", around_px=4096, **parts)
     # Methods share most of what they compute.
     restorer.find = _once(restorer.find)
-    for net in restorer._nets.values():  # noqa: SLF001
-        net.graph = SimpleNamespace(whole=_once(net.graph.whole))
+    for role, net in restorer._nets.items():  # noqa: SLF001
+        restorer._nets[role] = SimpleNamespace(whole=_once(net.whole), reach=net.reach)  # noqa: SLF001
     return restorer
 
 

@@ -63,7 +63,7 @@ def measured(model, ways, tiles, device, rounds):
     import torch
 
     from refocal.core.values import Contrast
-    from refocal.parts.restorers._cuda_pipeline import Pipeline
+    from refocal.parts.restorers._torch_cuda_pipeline import Pipeline
 
     contrasts = [Contrast(0, 255)] * len(tiles)
     nets = {way: network(model).to(device, memory_format=torch.channels_last) for way in ways}
@@ -92,10 +92,10 @@ def measured(model, ways, tiles, device, rounds):
 
 def network(model):
     from refocal.core import registry
-    from refocal.models import header, weights
+    from refocal.models import header, torch_weights
 
     if model in header.shipped():
-        return weights.load(header.find(model))
+        return torch_weights.load(header.find(model))
     options = {"gran-em": {"channels": 1, "image_residual": True}}.get(model, {})
     return registry.make("nets", model.removesuffix("-em"), **options).eval()
 

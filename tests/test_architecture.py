@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
 FILES = sorted((SRC / "refocal").rglob("*.py"))
 PARTS = [(family, kind) for family in registry.families() for kind in registry.names(family)]
-TORCH_PARTS = {("restorers", "torch_model"), ("restorers", "spandrel_model")}
 TORCH_FAMILIES = {"nets", "objectives", "segmenters"}
 HEAVY = ("torch", "openvino", "onnxruntime", "cv2", "zarr", "scipy", "tifffile")
 
@@ -101,11 +100,20 @@ def test_package_is_light_to_import():
     print(f"import refocal: {float(done.stderr):.3f} s")  # for information: timed tests fail on busy machines
 
 
+def test_torch_is_imported_where_nets_live_and_where_the_file_name_says_so(graph):
+    homes = ("refocal.learn.", *(f"refocal.parts.{family}." for family in TORCH_FAMILIES))
+    importers = graph.find_modules_that_directly_import("torch")
+    assert {
+        name for name in importers if not name.startswith(homes) and "torch" not in name.rpartition(".")[2]
+    } == set()
+
+
 def test_plain_install_restores_without_torch(graph):
     plain = ["refocal.engine.loop", "refocal.eventlog.log", "refocal.engine.tiles.tiles", "refocal.core.values"]
+    plain += ["refocal.engine.backends", "refocal.models.runtimes", "refocal.models.runtimes.openvino"]
     plain += [
-        f"refocal.{family}.{kind}"
+        f"refocal.parts.{family}.{kind}"
         for family, kind in PARTS
-        if family not in TORCH_FAMILIES and (family, kind) not in TORCH_PARTS
+        if family not in TORCH_FAMILIES and "torch" not in kind
     ]
-    assert [name for name in plain if name in graph.modules and "torch" in graph.find_upstream_modules(name)] == []
+    assert [name for name in plain if "torch" in graph.find_upstream_modules(name)] == []

@@ -68,6 +68,8 @@ def test_labels_that_are_no_integers_are_refused(tmp_path: Path) -> None:
 class Nothing(nn.Module):
     """A net that sees no cell anywhere."""
 
+    inputs, outputs, frames = 1, 2, 1
+
     def __init__(self, reach: object) -> None:
         super().__init__()
         self.reach, self.bias = reach, nn.Parameter(torch.zeros(1))

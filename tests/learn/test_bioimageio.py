@@ -21,7 +21,7 @@ from refocal.core.errors import BadModelError, UsageError
 from refocal.core.values import Contrast, Frames
 from refocal.engine import backends
 from refocal.learn.export.onnx_graph import reach_of
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.ui.cli.export import export
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tensor += 0.02 * torch.randn_like(tensor)
     about = header.ModelHeader(name="small", net="gran", options=OPTIONS, reach=reach_of(net), licence="CC-BY-4.0")
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    weights.save(net, about, path)
+    torch_weights.save(net, about, path)
     return path
 
 
@@ -96,7 +96,7 @@ def test_the_documented_lines_read_the_weights_without_refocal(tmp_path: Path, m
     exec(compile(body, "export.md", "exec"), found)
     image = torch.rand(1, 1, 24, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.allclose(found["gran"](image), weights.load(path)(image), atol=1e-4)
+        assert torch.allclose(found["gran"](image), torch_weights.load(path)(image), atol=1e-4)
     assert safetensors.torch.load_file(path).keys() == found["w"].keys()
 
 
@@ -108,7 +108,7 @@ def test_the_graph_alone_has_one_input_and_one_output(model: Path, package: Path
     assert [o.name for o in session.get_outputs()] == ["restored"]
     image = rng.random((1, 1, 40, 26), np.float32)
     with torch.inference_mode():
-        expected = weights.load(model)(torch.from_numpy(image)).numpy()
+        expected = torch_weights.load(model)(torch.from_numpy(image)).numpy()
     assert np.abs(session.run(None, {"image": image})[0] - expected).max() < 1e-4
 
 

@@ -14,7 +14,7 @@ from refocal.engine import backends
 from refocal.learn.evaluate.scores import Truth
 from refocal.learn.export import onnx_graph
 from refocal.learn.export.int8 import quantise
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.nets.gran import GRAN
 from refocal.parts.nets.student import Student
 
@@ -85,7 +85,7 @@ def test_too_great_a_loss_is_refused_with_its_size_and_nothing_is_left(models: d
 def test_what_cannot_be_quantised_is_said(models: dict[str, Path], tmp_path: Path) -> None:
     silent = tmp_path / "silent.safetensors"
     about = header.read(models["student"])
-    weights.save(weights.load(models["student"]), about.model_copy(update={"recipe": {}}), silent)
+    torch_weights.save(torch_weights.load(models["student"]), about.model_copy(update={"recipe": {}}), silent)
     with pytest.raises(BadOptionError, match="give two or more, got 1"):
         quantise(models["student"], tiles(1), tmp_path / "small.safetensors")
     with pytest.raises(BadModelError, match="does not say how they were degraded"):

@@ -35,6 +35,7 @@ lr: 1.0e-2
 class Bright(nn.Module):
     """Stands in for a net: cells are bright, contours dark."""
 
+    inputs, outputs, frames = 1, 2, 1
     reach = Reach(halo=0, multiple=4)
 
     def __init__(self) -> None:
@@ -219,7 +220,7 @@ def test_binning_gives_cells_of_the_full_size(tiles: list[cells.Tile]) -> None:
 
 
 def test_features_of_a_net_compare_textures() -> None:
-    from refocal.models.weights import features_of
+    from refocal.models.torch_weights import features_of
 
     torch.manual_seed(0)
     net = registry.make("nets", "contour", width=2, levels=2)

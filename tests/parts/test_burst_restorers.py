@@ -15,7 +15,7 @@ from refocal.core.values import Contrast, Example, Frames
 from refocal.learn import adapt
 from refocal.learn.evaluate import burst_phantoms
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.metrics.grid_artefact import strengths
 from refocal.parts.objectives._batch import Batch
 
@@ -68,7 +68,7 @@ class TestNet:
 
     def test_one_graph_takes_any_number_of_frames_of_any_size(self, model: Path) -> None:
         session = onnxruntime.InferenceSession(model.with_suffix(".onnx"), providers=["CPUExecutionProvider"])
-        same = weights.load(model)
+        same = torch_weights.load(model)
         for count, height, width in ((1, 32, 48), (2, 16, 16), (5, 40, 24)):
             frames = torch.rand(1, count, height, width)
             with torch.no_grad():

@@ -10,7 +10,7 @@ import torch
 
 from refocal.core import registry
 from refocal.core.values import Contrast, Frames
-from refocal.parts.restorers._cuda_pipeline import Pipeline
+from refocal.parts.restorers._torch_cuda_pipeline import Pipeline
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from refocal.core.values import ImageInfo
 from refocal.learn.examples.tiles import draw_examples
 from refocal.learn.examples.triplets import Triplets
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.formats import create_image
 from refocal.parts.objectives._batch import Batch
 from refocal.parts.objectives._warp import warp
@@ -131,7 +131,7 @@ def test_trained_nets_look_on(tmp_path: Path, batch: Batch) -> None:
         about = header.ModelHeader(
             name=name, net=net, options=arguments, reach=onnx_graph.reach_of(trained), channels=2
         )
-        weights.save(trained, about, tmp_path / f"{name}.safetensors")
+        torch_weights.save(trained, about, tmp_path / f"{name}.safetensors")
         paths[name] = str(tmp_path / f"{name}.safetensors")
     net, objective = make("fusion", **paths)
     assert not list(objective.parameters())

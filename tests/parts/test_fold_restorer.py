@@ -13,7 +13,7 @@ from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.values import INVENTED, MOVED, RECORDED, Contrast, Example, Frames
 from refocal.imaging import fold_geometry
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.restorers.fold import METHODS
 
 SIDE = 300
@@ -185,7 +185,7 @@ def test_trained_nets_take_their_parts(tmp_path: Path) -> None:
         torch.manual_seed(0)
         net = registry.make("nets", kind, **options).eval()
         about = header.ModelHeader(name=role, net=kind, options=options, reach=onnx_graph.reach_of(net), channels=2)
-        weights.save(net, about, tmp_path / f"{role}.safetensors")
+        torch_weights.save(net, about, tmp_path / f"{role}.safetensors")
         models[role] = str(tmp_path / f"{role}.safetensors")
     frames = as_counts(folded().frames.counts)
     for method in ("full", "inpainting", "interpolation"):

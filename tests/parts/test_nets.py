@@ -12,7 +12,7 @@ from torch import nn
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.nets.gran import GraphAttention
 
 SMALL = {
@@ -35,10 +35,6 @@ SMALL = {
     "student": {"width": 8, "blocks": 2},
 }
 NETS = registry.names("nets")
-INPUTS = {"sepconv": 2, "unfold": 2, "fuse": 2, "pconv": 2}
-"""Images that a net looks at, where it is not one."""
-OUTPUTS = {"contour": 2, "dcan": 2, "affinity": 3, "unfold": 2}
-"""Channels of the answer, where it is no image."""
 
 
 def small(kind: str, **more: object) -> nn.Module:
@@ -149,14 +145,14 @@ class TestEveryNet:
         net = small(kind)
         m = net.reach.multiple
         for height, width in ((2, 3), (8, 5), (13, 16)):
-            shape = net(torch.rand(1, INPUTS.get(kind, 1), height * m, width * m)).shape
-            assert shape[:2] == (1, OUTPUTS.get(kind, 1))
+            shape = net(torch.rand(1, net.inputs, height * m, width * m)).shape
+            assert shape[:2] == (1, net.outputs)
             assert shape[-2:] == (height * m, width * m)
 
     def test_batch_equals_singles(self, kind: str) -> None:
         net = small(kind)
         m = net.reach.multiple
-        images = torch.rand(3, INPUTS.get(kind, 1), -(-24 // m) * m, -(-32 // m) * m)
+        images = torch.rand(3, net.inputs, -(-24 // m) * m, -(-32 // m) * m)
         with torch.no_grad():
             together, alone = net(images), torch.cat([net(i[None]) for i in images])
         assert torch.allclose(together, alone, atol=1e-5)
@@ -168,7 +164,7 @@ class TestEveryNet:
             pytest.skip("mixes the whole window; see the next test")
         halo = net.reach.halo
         edge = -(-2 * (halo + 8) // net.reach.multiple) * net.reach.multiple
-        image = torch.rand(1, INPUTS.get(kind, 1), edge, edge, requires_grad=True)
+        image = torch.rand(1, net.inputs, edge, edge, requires_grad=True)
         output = net.finish(image, torch.rand(1, 8, 8)) if net.reach.context else net(image)
         y = x = edge // 2
         output[0, 0, ..., y, x].sum().backward()
@@ -189,15 +185,13 @@ class TestEveryNet:
 
     def test_exported_graph_gives_the_same(self, kind: str, tmp_path: Path) -> None:
         # Exporting takes the longer the more layers there are, not the wider they are.
-        net = weights.round_to(small(kind, **({"blocks": 0} if kind == "srn" else {})))
-        about = header.ModelHeader(
-            name=kind, net=kind, options={}, reach=onnx_graph.reach_of(net), channels=INPUTS.get(kind, 1)
-        )
+        net = torch_weights.round_to(small(kind, **({"blocks": 0} if kind == "srn" else {})))
+        about = header.ModelHeader(name=kind, net=kind, options={}, reach=onnx_graph.reach_of(net), channels=net.inputs)
         onnx_graph.export_onnx(net, about, tmp_path / "net.onnx")
         session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
         m, window = net.reach.multiple, net.reach.window
         edges = (window, window) if window else (-(-40 // m) * m, -(-72 // m) * m)
-        image = torch.rand(1, INPUTS.get(kind, 1), *edges)
+        image = torch.rand(1, net.inputs, *edges)
         inputs = {"image": image.numpy()}
         if net.reach.context:
             inputs["share"] = np.full((1, 1, *(n // m for n in edges)), m * m / image.numel(), np.float32)
@@ -207,12 +201,12 @@ class TestEveryNet:
         assert np.abs(session.run(["restored"], inputs)[0] - expected.numpy()).max() < 1e-4 * expected.abs().max()
 
     def test_saved_and_loaded_it_is_the_same(self, kind: str, tmp_path: Path) -> None:
-        net = weights.round_to(small(kind))
+        net = torch_weights.round_to(small(kind))
         options = {"channels": 1, **SMALL.get(kind, {})}
         about = header.ModelHeader(name=kind, net=kind, options=options, reach=onnx_graph.reach_of(net))
-        weights.save(net, about, tmp_path / "net.safetensors")
-        again = weights.load(tmp_path / "net.safetensors")
-        image = torch.rand(1, INPUTS.get(kind, 1), 64, 64)
+        torch_weights.save(net, about, tmp_path / "net.safetensors")
+        again = torch_weights.load(tmp_path / "net.safetensors")
+        image = torch.rand(1, net.inputs, 64, 64)
         with torch.no_grad():
             assert torch.equal(again(image), net(image))
         assert again.reach == net.reach == header.read(tmp_path / "net.safetensors").reach.value
@@ -220,7 +214,7 @@ class TestEveryNet:
     def test_every_parameter_learns(self, kind: str) -> None:
         net = small(kind)
         edge = max(32, 2 * net.reach.multiple)
-        net(torch.rand(1, INPUTS.get(kind, 1), edge, edge)).square().mean().backward()
+        net(torch.rand(1, net.inputs, edge, edge)).square().mean().backward()
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from refocal.core import registry
 from refocal.core.errors import BadModelError, BadOptionError
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.objectives._batch import Batch
 from refocal.parts.objectives.adversarial import PRESETS, Critic
 
@@ -61,7 +61,7 @@ def domain(tmp_path_factory: pytest.TempPathFactory) -> str:
     net = registry.make("nets", "contour", **options)
     about = header.ModelHeader(name="domain", net="contour", options=options, reach=onnx_graph.reach_of(net))
     path = tmp_path_factory.mktemp("domain") / "domain.safetensors"
-    weights.save(net, about, path)
+    torch_weights.save(net, about, path)
     return str(path)
 
 

@@ -12,7 +12,7 @@ from refocal.core.errors import BadOptionError
 from refocal.core.values import Contrast, Frames
 from refocal.engine import backends
 from refocal.learn.export import onnx_graph
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 
 NETS = registry.names("nets")
 SMALL = {"channels": 1, "blocks": 2, "width": 8, "layers": 2, "growth": 4, "groups": 1, "scale": 1, "levels": 2}
@@ -125,8 +125,8 @@ def test_a_saved_model_is_the_same_net(net: str, models: dict[str, Path], tmp_pa
         pytest.skip(f"{net} is not a net of one image")
     module, options = small(net)
     about = header.ModelHeader(name=net, net=net, options=options, reach=onnx_graph.reach_of(module))
-    written = weights.save(module, about, tmp_path / "m.safetensors", torch.float32)
-    again = weights.load(tmp_path / "m.safetensors")
+    written = torch_weights.save(module, about, tmp_path / "m.safetensors", torch.float32)
+    again = torch_weights.load(tmp_path / "m.safetensors")
     assert header.read(tmp_path / "m.safetensors") == written
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name

@@ -11,6 +11,7 @@ from torch import nn
 from refocal.core import registry
 from refocal.core.errors import BadModelError, BadOptionError, UnknownPartError
 from refocal.core.values import Contrast, Frames, Reach
+from refocal.models import runtimes
 from refocal.parts.segmenters import _answers
 from refocal.parts.segmenters._agglomerate import agglomerate, contacts
 
@@ -20,6 +21,7 @@ KINDS = registry.names("segmenters")
 class Bright(nn.Module):
     """Stands in for a net of contours: cells are bright, contours dark."""
 
+    inputs, outputs, frames = 1, 2, 1
     reach = Reach(halo=0, multiple=4)
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class Bright(nn.Module):
 class Links(nn.Module):
     """Stands in for a net of affinities: bright voxels are linked."""
 
+    inputs, outputs, frames = 1, 3, 1
     reach = Reach(halo=1, multiple=2)
 
     def __init__(self) -> None:
@@ -124,9 +127,9 @@ def test_a_column_is_one_cell_in_all_sections(volume) -> None:
 def test_tiles_do_not_show(volume) -> None:
     torch.manual_seed(0)
     net = registry.make("nets", "contour", width=4, levels=2).eval()
-    answer, reach = _answers._torch(net)
+    graph = runtimes.open_graph(net, "torch")
     image = np.random.default_rng(0).random((1, 150, 173), np.float32)
-    whole, tiled = (_answers.by_tiles(image, answer, reach, tile_px=px) for px in (1000, 40))
+    whole, tiled = (_answers.by_tiles(image, graph, tile_px=px) for px in (1000, 40))
     assert whole.shape == (2, 150, 173)
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 

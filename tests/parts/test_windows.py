@@ -20,6 +20,7 @@ REACH = Reach(halo=4, multiple=2, window=32)
 class Mean(nn.Module):
     """As global as a net can be: it adds the mean of what it sees."""
 
+    inputs, outputs, frames = 1, 1, 1
     reach = REACH
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ microscope wrote. Axis order is (frame, y, x). Lengths are pixels (`_px`) or nan
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -289,6 +289,31 @@ class Restorer(Protocol):
         ...
 
 
+@runtime_checkable
+class LearnedRestorer(Restorer, Protocol):
+    """A restorer that runs one trained model."""
+
+    model_sha256: str | None
+    """SHA-256 of the model's tensors; None for a net in memory."""
+
+    def gather(self, frames: Frames, /) -> NDArray[np.float64]:
+        """Return what the core of a piece adds to the context of its field; only for nets with a global context."""
+        ...
+
+
+@runtime_checkable
+class Net(Protocol):
+    """What a net of the family `nets` declares of itself; images are (batch, channel, y, x)."""
+
+    inputs: int
+    """Channels of what it is given; those of one frame if it takes any number of frames."""
+    outputs: int
+    """Channels of its answer."""
+    frames: int
+    """Frames of a burst that it looks at; 0 for any number of them."""
+    reach: Reach
+
+
 class Source(Protocol):
     """A finite or endless iterable of blocks that can be read."""
 
@@ -326,6 +351,18 @@ class Gate(Protocol):
 
     def __call__(self, frames: Frames, /) -> Grade:
         """Grade frames without changing them."""
+        ...
+
+
+@runtime_checkable
+class CalibratedGate(Gate, Protocol):
+    """A gate that was calibrated to one microscope and one specimen."""
+
+    sha256: str
+    """SHA-256 of its calibration."""
+
+    def same_pixel(self, pixel_nm: float | None, /) -> None:
+        """Raise `UnsupportedError` if images have another pixel size than the calibration."""
         ...
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError, MissingExtraError, nearest
-from refocal.core.values import Restorer
+from refocal.core.values import LearnedRestorer
+from refocal.models import runtimes
 
-BACKENDS = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
+BACKENDS = runtimes.PACKAGES
 """Name of a backend (and of its restorer, NAME_model) to the package that it needs."""
 
 
-def learned(model: str | Path, backend: str = "auto", **options: Any) -> Restorer:
+def learned(model: str | Path, backend: str = "auto", **options: Any) -> LearnedRestorer:
     """Return a restorer for a trained model.
 
     Parameters
@@ -23,7 +24,7 @@ def learned(model: str | Path, backend: str = "auto", **options: Any) -> Restore
         `torch`, `openvino`, `onnx`, or `auto`: PyTorch if it is installed and sees a CUDA GPU, else OpenVINO, else
         ONNX Runtime, else PyTorch.
     **options
-        Options of the restorer; see `refocal.restorers`.
+        Options of the restorer; see `refocal.parts.restorers`.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def learned(model: str | Path, backend: str = "auto", **options: Any) -> Restore
     if backend != "auto" and backend not in BACKENDS:
         raise BadOptionError(f"no backend named {backend!r}.{nearest(backend, ('auto', *BACKENDS))}")
     kind = choose() if backend == "auto" else backend
-    restorer: Restorer = registry.make("restorers", f"{kind}_model", model=str(model), **options)
+    restorer: LearnedRestorer = registry.make("restorers", f"{kind}_model", model=str(model), **options)
     return restorer
 
 
@@ -54,6 +55,5 @@ def _cuda() -> bool:
     # Importing torch costs more than a second: look for the driver's device first.
     if not any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")):
         return False
-    import torch
-
-    return torch.cuda.is_available()
+    sees: bool = runtimes.runtime("torch").sees_cuda()
+    return sees

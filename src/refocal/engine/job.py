@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError, TileError, UnsupportedError, UsageError
-from refocal.core.values import Contrast, Gate, Restorer
+from refocal.core.values import CalibratedGate, Contrast, Gate, LearnedRestorer, Restorer
 from refocal.core.version import __version__
 from refocal.engine import backends
 from refocal.engine.check import Checker
@@ -24,7 +24,6 @@ from refocal.engine.tiles.neighbours import OriginSink, Sections
 from refocal.engine.tiles.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.eventlog.log import LOG as LOG
 from refocal.eventlog.log import Event, Log, done, job_sha256, read_log, write_retakes
-from refocal.models import header
 from refocal.parts.formats import open_image
 
 RETAKES, REPORT = "retake.csv", "report.html"
@@ -104,16 +103,15 @@ def learned(job: Job) -> Restorer:
 def prepare(job: Job, restorer: Restorer | None = None) -> Prepared:
     """Make the parts of a job and resolve what it does not say; `restorer` stands in for the job's own."""
     made = restorer or learned(job)
-    about = getattr(made, "header", None)
     resolved = {
         **job.model_dump(mode="json"),
         "refocal": __version__,
         "restored_by": type(made).__name__,
-        "model_sha256": about.tensors_sha256 if isinstance(about, header.ModelHeader) else None,
+        "model_sha256": made.model_sha256 if isinstance(made, LearnedRestorer) else None,
     }
     gate = job.gate.make("gates")
-    if (calibrated := getattr(gate, "sha256", None)) is not None:
-        resolved["calibration_sha256"] = calibrated  # another calibration under the same name is another job
+    if isinstance(gate, CalibratedGate):
+        resolved["calibration_sha256"] = gate.sha256  # another calibration under the same name is another job
     return Prepared(made, gate, Checker(gate) if job.check else None, resolved)
 
 
@@ -188,11 +186,10 @@ def refuse_pixel_size(gate: Gate, first: Callable[[], tuple[str, float | None]])
     UsageError
         With both sizes.
     """
-    same_pixel = getattr(gate, "same_pixel", None)
-    if same_pixel is not None:
+    if isinstance(gate, CalibratedGate):
         name, pixel_nm = first()
         try:
-            same_pixel(pixel_nm)
+            gate.same_pixel(pixel_nm)
         except UnsupportedError as error:
             raise UsageError(f"{name}: {error}") from error
 

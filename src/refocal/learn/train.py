@@ -23,8 +23,9 @@ from refocal.core.atomic import whole
 from refocal.core.errors import BadModelError, BadOptionError, DivergedError
 from refocal.core.values import Degradation, Example
 from refocal.learn.examples.tiles import Tiles, draw_examples
+from refocal.learn.export.model_header import header_of
 from refocal.learn.recipe import Recipe
-from refocal.models import weights
+from refocal.models import torch_weights
 from refocal.parts.objectives._batch import Batch
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -72,7 +73,8 @@ def train(
     Raises
     ------
     BadModelError, BadOptionError
-        If `out` holds the checkpoint of another recipe; if several processes shall stop by the clock.
+        If `out` holds the checkpoint of another recipe; if several processes shall stop by the clock; if the net takes
+        other images than the recipe shows it.
     DivergedError
         If a loss or a weight is not finite; the last checkpoint stays as it was.
     """
@@ -84,7 +86,7 @@ def train(
     torch.manual_seed(recipe.seed)
     net, optimiser, objective = _make(recipe, fabric)
     model, optimiser = fabric.setup(net, optimiser)
-    weights.channels_last(model)
+    torch_weights.channels_last(model)
     mean = AveragedModel(net, multi_avg_fn=_average(recipe.ema)) if recipe.ema else None
     degradation = registry.make("degradations", recipe.degradation, **recipe.degradation_options)
     state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
@@ -137,8 +139,9 @@ def _descend(recipe: Recipe, state: "_State", fabric: Fabric, model: Any, losses
 
 def _make(recipe: Recipe, fabric: Fabric) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
     net: nn.Module = registry.make("nets", recipe.net, **recipe.net_options)
+    about = header_of(recipe, net)
     if recipe.start is not None:
-        adopt(net, _tensors(recipe.start, int(getattr(net, "inputs", recipe.net_options.get("channels", 1)))))
+        adopt(net, _tensors(recipe.start, about.channels))
     objective: nn.Module = registry.make("objectives", recipe.objective, **recipe.objective_options)
     optimiser = torch.optim.Adam(net.parameters(), recipe.lr, recipe.betas, foreach=True)
     return net, optimiser, objective.to(fabric.device)
@@ -171,7 +174,7 @@ def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
     if path.suffix == ".ckpt":
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         return dict(loaded["mean"] or loaded["net"])
-    return dict(weights.load(path).state_dict())
+    return dict(torch_weights.load(path).state_dict())
 
 
 def _average(decay: float) -> Callable[[Any, Any, Any], None]:

@@ -66,13 +66,13 @@ def test_bursts_are_scored_beside_their_baselines(inside: Program, lab: Path, mo
 
 
 def test_adapting_changes_the_statistics_and_nothing_else(inside: Program, lab: Path, model: Path) -> None:
-    from refocal.models import weights
+    from refocal.models import torch_weights
 
     inside("adapt", model, "stream.tif", "-o", "mine.safetensors", "--passes", 3, "--patch", 64, cwd=lab)
     about, before = header.read(lab / "mine.safetensors"), header.read(model)
     assert (about.name, about.frames, about.options) == ("mine", 0, before.options)
     assert about.recipe["adapted"]["passes"] == 3
-    old, new = (weights.load(path).state_dict() for path in (model, lab / "mine.safetensors"))
+    old, new = (torch_weights.load(path).state_dict() for path in (model, lab / "mine.safetensors"))
     changed = {name for name, tensor in old.items() if not np.array_equal(tensor.numpy(), new[name].numpy())}
     assert changed
     assert all("running_" in name or "num_batches" in name for name in changed)

@@ -8,14 +8,14 @@ processes worked, or in which order.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refocal.core.blocks import Block
 from refocal.core.errors import UnreadableError
-from refocal.core.values import Frames, Grade, Pixels, Restored
+from refocal.core.values import Frames, Grade, LearnedRestorer, Pixels, Restored
 from refocal.core.volume import Volume
 from refocal.engine.volumes.block_grid import pages
 from refocal.engine.volumes.records import BlockRecords
@@ -23,18 +23,12 @@ from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.source import frames_of
 
 
-class Gathering(Protocol):
-    """A restorer whose net has a global context."""
-
-    def gather(self, frames: Frames, /) -> NDArray[np.float64]:
-        """Return what the core of a piece adds to the context of its field."""
-        ...
-
-
 class ContextSink:
     """Keeps what each block adds to the contexts of its sections; the blocks are read with the net's halo."""
 
-    def __init__(self, restorer: Gathering, volume: Volume, contrast: SectionContrast, ledger: BlockRecords) -> None:
+    def __init__(
+        self, restorer: LearnedRestorer, volume: Volume, contrast: SectionContrast, ledger: BlockRecords
+    ) -> None:
         self._restorer, self._volume, self._contrast, self._ledger = restorer, volume, contrast, ledger
 
     def has(self, block: Block, /) -> bool:

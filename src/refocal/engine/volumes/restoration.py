@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from refocal.core.blocks import Block
 from refocal.core.errors import UsageError, WriteError
 from refocal.core.storage import Store, patient, store
-from refocal.core.values import Contrast, Reach, Restorer
+from refocal.core.values import Contrast, LearnedRestorer, Reach, Restorer
 from refocal.core.volume import Volume
 from refocal.engine.job import Job, Prepared, prepare, refuse_pixel_size
 from refocal.engine.loop import Summary, run
@@ -125,7 +125,9 @@ class _Gather:
 
     def run(self, blocks: Iterable[Block], batch: int = 1, show: Show | None = None) -> Summary:
         work = self._work
-        made: Any = work.prepared.restorer
+        made = work.prepared.restorer
+        if not isinstance(made, LearnedRestorer):
+            raise UsageError(f"{type(made).__name__} declares a global context, and has no `gather` to find it with")
         sink = ContextSink(made, work.source, work.contrast, work.ledger)
         return run(Whole(work.source, blocks, halo=True), None, sink, gate=keep_all, batch=1, ahead=1, progress=show)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -20,9 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError, nearest
-from refocal.core.values import Reach
 from refocal.learn.evaluate.speed import cpu
-from refocal.models import weights
+from refocal.models import torch_weights
 
 SCORES = ("psnr", "ssim", "arand_gap_closed")
 """Columns of the tables of `refocal evaluate` that are taken over."""
@@ -82,7 +81,8 @@ def measure(entry: Entry, size: tuple[int, int], batch: int, rounds: int) -> dic
     """
     torch.manual_seed(0)
     net: nn.Module = registry.make("nets", entry.kind, **entry.options).eval()
-    reach, planes = cast("Reach", net.reach), int(getattr(net, "inputs", 1))
+    about = torch_weights.declared(net)
+    reach, planes = about.reach, about.inputs
     height, width = (-(-n // reach.multiple) * reach.multiple for n in size)
     row: dict[str, Any] = {
         "net": entry.name,
@@ -166,7 +166,7 @@ def _macs(net: nn.Module, shape: tuple[int, ...]) -> float:
 
 
 def _seconds(net: nn.Module, shape: tuple[int, ...], device: str, rounds: int) -> float:
-    net = weights.channels_last(net.to(device))
+    net = torch_weights.channels_last(net.to(device))
     image = torch.rand(shape).to(device)
     taken = []
     with torch.inference_mode():

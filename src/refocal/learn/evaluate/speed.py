@@ -214,9 +214,9 @@ def _runner(variant: Variant, path: str, seen: Pixels, threads: int) -> Callable
 def _eager(path: str, seen: Pixels) -> Callable[[], Pixels]:
     import torch
 
-    from refocal.models import weights
+    from refocal.models import torch_weights
 
-    net = weights.load(path)
+    net = torch_weights.load(path)
     image = torch.from_numpy(seen)[None, None]
 
     def run() -> Pixels:

@@ -32,7 +32,7 @@ from refocal.core.errors import BadModelError
 from refocal.core.values import Contrast, Counts, Example, Frames, ImageInfo, Pixels
 from refocal.imaging.phantom import draw_section
 from refocal.learn.export.onnx_graph import export_alone
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.models.header import ModelHeader
 from refocal.parts.formats import create_image
 
@@ -70,7 +70,7 @@ def write_package(model: str | Path, out: str | Path) -> Path:
     """
     path, out = header.find(model), Path(out)
     about = header.read(path)
-    net = weights.load(path)
+    net = torch_weights.load(path)
     seen, got = _tried(net, about)
     card = path.with_suffix(".md")
     with TemporaryDirectory() as folder:

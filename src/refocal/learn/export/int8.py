@@ -28,7 +28,7 @@ from refocal.core.errors import BadModelError, BadOptionError
 from refocal.core.values import Example, Pixels
 from refocal.engine import backends
 from refocal.learn.evaluate.scores import Truth, degrade
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.models.header import ModelHeader
 from refocal.parts.metrics.psnr import psnr
 
@@ -97,7 +97,7 @@ def quantise(model: str | Path, tiles: Sequence[Truth], out: Path, most_db: floa
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / out.name
         made.with_suffix(".onnx").write_bytes(graph)
-        weights.save(weights.load(path), named, made)
+        torch_weights.save(torch_weights.load(path), named, made)
         lost = Lost(_scores(path, held, precision="f32"), _scores(made, held))
         if not lost.db <= most_db:
             raise BadOptionError(f"{about.name} in int8: {lost}; {most_db:g} dB are allowed, so nothing was written")

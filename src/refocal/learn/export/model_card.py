@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from refocal.learn.export.onnx_graph import publish, reach_of
+from refocal.learn.export.model_header import header_of
+from refocal.learn.export.onnx_graph import publish
 from refocal.learn.recipe import Recipe
 from refocal.learn.train import Trained
 from refocal.models.header import ModelHeader, Training
@@ -28,19 +29,8 @@ def publish_run(
     scores
         Markdown for the section of scores.
     """
-    header = ModelHeader(
-        name=recipe.name,
-        net=recipe.net,
-        options=recipe.net_options,
-        reach=reach_of(trained.net),
-        channels=int(getattr(trained.net, "inputs", recipe.net_options.get("channels", 3))),
-        frames=int(getattr(trained.net, "frames", 1)),
-        recipe=recipe.model_dump(mode="json"),
-        recipe_sha256=recipe.sha256,
-        data=dict(data),
-        licence=recipe.licence,
-        training=Training(seconds=round(trained.seconds, 1), steps=trained.steps, seed=recipe.seed, machine=machine),
-    )
+    training = Training(seconds=round(trained.seconds, 1), steps=trained.steps, seed=recipe.seed, machine=machine)
+    header = header_of(recipe, trained.net, data=dict(data), training=training)
     written = publish(trained.net, header, path)
     path.with_suffix(".md").write_text(card(written, trained.scores, scores))
     return path

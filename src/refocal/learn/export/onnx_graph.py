@@ -25,8 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from refocal.core.atomic import whole
-from refocal.core.values import Reach
-from refocal.models import weights
+from refocal.models import torch_weights
 from refocal.models.header import ModelHeader, ReachHeader
 from refocal.parts.nets._merged_gran import fold
 
@@ -40,9 +39,9 @@ def publish(net: nn.Module, header: ModelHeader, path: str | Path) -> ModelHeade
     The net itself is rounded to float16 values, so that it computes what the files compute.
     """
     path = Path(path)
-    weights.round_to(net)
+    torch_weights.round_to(net)
     digest = export_onnx(net, header, path.with_suffix(".onnx"))
-    return weights.save(net, header.model_copy(update={"onnx_sha256": digest}), path)
+    return torch_weights.save(net, header.model_copy(update={"onnx_sha256": digest}), path)
 
 
 def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
@@ -57,7 +56,7 @@ def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
     path
         NAME.onnx.
     """
-    model = _graph(weights.round_to(copy.deepcopy(net)), header)
+    model = _graph(torch_weights.round_to(copy.deepcopy(net)), header)
     _store_as_half(model)
     _strip(model)
     model.producer_name, model.producer_version = "refocal", header.refocal
@@ -79,9 +78,7 @@ def export_alone(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
 
 def reach_of(net: nn.Module) -> ReachHeader:
     """Return a net's declared reach as a header has it."""
-    reach = net.reach
-    if not isinstance(reach, Reach):
-        raise TypeError(f"{type(net).__name__} declares no Reach")
+    reach = torch_weights.declared(net).reach
     return ReachHeader(halo=reach.halo, multiple=reach.multiple, window=reach.window, context=reach.context)
 
 

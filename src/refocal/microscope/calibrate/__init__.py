@@ -15,7 +15,7 @@ import numpy as np
 
 from refocal.core.atomic import whole
 from refocal.core.errors import UsageError, WriteError
-from refocal.core.values import Restorer
+from refocal.core.values import LearnedRestorer, Restorer
 from refocal.core.version import __version__
 from refocal.microscope.calibrate.blur_series import BlurSeries, Sample
 from refocal.microscope.calibrate.costs import (
@@ -30,7 +30,6 @@ from refocal.microscope.calibrate.costs import (
 )
 from refocal.microscope.calibrate.fit import Fitted, fit, fit_range, quantile, spearman
 from refocal.microscope.calibrate.reference_tiles import ReferenceTile
-from refocal.models import header
 from refocal.models.calibration import Bounded, Calibration, GoodTile, Range, Thresholds, sealed
 
 __all__ = ["Calibrated", "calibrate", "write"]
@@ -196,8 +195,7 @@ def _keep_px(samples: Sequence[Sample], learned: _Learned, ladder: BlurSeries) -
 
 
 def _model_sha256(restorer: Restorer) -> str | None:
-    about = getattr(restorer, "header", None)
-    return about.tensors_sha256 if isinstance(about, header.ModelHeader) else None
+    return restorer.model_sha256 if isinstance(restorer, LearnedRestorer) else None
 
 
 def write(made: Calibration, path: Path) -> None:

@@ -43,8 +43,8 @@ def fid(got: Pixels, truth: Pixels, *, features: Features = textures, tile: int 
     got, truth
         Images of one shape.
     features
-        What is compared; by default `textures`. `refocal.models.weights.features_of` makes them from a torch module,
-        such as         the `encoder` of a net of contours.
+        What is compared; by default `textures`. `refocal.models.torch_weights.features_of` makes them from a torch
+        module, such as the `encoder` of a net of contours.
     tile, stride
         Squared tiles of so many pixels, this far apart. There should be several times more tiles than features.
 

@@ -34,6 +34,10 @@ class Affinity(nn.Module):
         Pad every convolution with zeros; off, the answer is smaller than the input, which only training can use.
     """
 
+    inputs = 1
+    outputs = 3
+    frames = 1
+
     def __init__(
         self, channels: int = 1, width: int = 16, growth: int = 2, levels: int = 3, pool: int = 2, pad: bool = True
     ) -> None:
@@ -42,7 +46,6 @@ class Affinity(nn.Module):
             raise ValueError(f"affinities are of grey volumes, channels must be 1, got {channels}")
         if min(width, growth, levels) < 1 or pool < 2:
             raise ValueError("width, growth and levels must be at least 1, pool at least 2")
-        self.inputs = 1
         widths = [width * growth**level for level in range(levels + 1)]
         self.pool = (1, pool, pool)
         self.down = nn.ModuleList(_two(a, b, pad) for a, b in pairwise([1, *widths]))

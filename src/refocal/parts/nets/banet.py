@@ -35,9 +35,11 @@ class BANet(nn.Module):
         Edge of the windows that it is run on, px; the paper's crops have 256.
     """
 
+    frames = 1
+
     def __init__(self, channels: int = 1, width: int = 64, blocks: int = 10, window: int = 256) -> None:
         super().__init__()
-        self.inputs = channels
+        self.inputs = self.outputs = channels
         self.head = conv3(channels, width)
         self.down = conv3(width, 2 * width, stride=2)
         self.trunk = nn.Sequential(*(_Module(2 * width) for _ in range(blocks)))

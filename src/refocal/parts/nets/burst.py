@@ -68,7 +68,8 @@ class Burst(nn.Module):
     ) -> None:
         super().__init__()
         _check(base, up, merge, squeeze)
-        self.inputs, self.squeeze, self.image_residual = channels, squeeze, image_residual
+        self.inputs = self.outputs = channels
+        self.squeeze, self.image_residual = squeeze, image_residual
         planes = channels * squeeze**2
         given, turned, early = planes * (2 if image_residual else 1), up == "transposed", merge == "encoder"
         if base == "unet":

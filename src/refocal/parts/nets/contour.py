@@ -33,6 +33,9 @@ class Contour(nn.Module):
         Normalise each convolution's output over the batch. Off, a published model has nothing but convolutions.
     """
 
+    outputs = 2
+    frames = 1
+
     def __init__(self, channels: int = 1, width: int = 32, levels: int = 4, norm: bool = True) -> None:
         super().__init__()
         if width < 1 or levels < 1:

@@ -19,6 +19,9 @@ class DCAN(nn.Module):
     classified by 1x1 convolutions into two classes for each task, enlarged and added. Sizes must be multiples of 32.
     """
 
+    outputs = 2
+    frames = 1
+
     def __init__(self, channels: int = 1, width: int = 64, dropout: float = 0.5) -> None:
         super().__init__()
         self.inputs = channels

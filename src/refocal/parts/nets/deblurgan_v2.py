@@ -54,7 +54,7 @@ class DeblurGANv2(nn.Module):
         super().__init__()
         if frames < 1:
             raise ValueError(f"frames must be at least 1, got {frames}")
-        self.inputs, self.channels, self.frames = channels * frames, channels, frames
+        self.inputs, self.outputs, self.frames = channels * frames, channels, frames
         if backbone not in _BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(_BACKBONES)}, got {backbone!r}")
         make, wide, narrow = _BACKBONES[backbone]
@@ -82,7 +82,7 @@ class DeblurGANv2(nn.Module):
         heads = [_up(head(level), 8 >> i) for i, (head, level) in enumerate(zip(self.heads, pyramid, strict=True))]
         smooth = _up(self.smooth(torch.cat(heads, 1)), 2) + _pad(self.lateral0(first), first_pads)
         change: Tensor = self.final(_up(self.smooth2(smooth), 2))
-        return image[:, : self.channels] + torch.tanh(change) / 2
+        return image[:, : self.outputs] + torch.tanh(change) / 2
 
 
 def _normed(inputs: int, outputs: int) -> nn.Sequential:

@@ -28,9 +28,11 @@ class DeepDeblur(nn.Module):
         Residual blocks of each scale.
     """
 
+    frames = 1
+
     def __init__(self, channels: int = 1, width: int = 64, blocks: int = 19) -> None:
         super().__init__()
-        self.inputs = channels
+        self.inputs = self.outputs = channels
         self.scales = nn.ModuleList(_scale(channels * (1 if i == 0 else 2), width, blocks, channels) for i in range(3))
         self.ups = nn.ModuleList(
             nn.Sequential(_conv5(channels, 4 * channels), nn.PixelShuffle(2)) for _ in range(len(self.scales) - 1)

@@ -15,6 +15,8 @@ class EDSR(nn.Module):
     `width=64, blocks=16, residual_scale=1.0` (1,222,147). `image_residual` adds the input to the output.
     """
 
+    frames = 1
+
     def __init__(
         self,
         channels: int = 3,
@@ -25,6 +27,7 @@ class EDSR(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
+        self.inputs = self.outputs = channels
         self.image_residual = image_residual
         self.head = conv3(channels, width)
         self.trunk = nn.Sequential(*(ResidualBlock(width, residual_scale, zero_init) for _ in range(blocks)))

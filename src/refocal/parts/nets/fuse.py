@@ -30,6 +30,8 @@ class Fuse(nn.Module):
     """
 
     inputs = 2
+    outputs = 1
+    frames = 1
 
     def __init__(self, channels: int = 3, width: int = 32, image_residual: bool = False) -> None:
         super().__init__()

@@ -96,6 +96,8 @@ class GRAN(nn.Module):
         Start every residual block as the identity.
     """
 
+    frames = 1
+
     def __init__(
         self,
         channels: int = 3,
@@ -108,6 +110,7 @@ class GRAN(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
+        self.inputs = self.outputs = channels
         self.image_residual = image_residual
         self.head = nn.Sequential(
             conv3(channels, width), *(ResidualBlock(width, zero_init=zero_init) for _ in range(hr_blocks))

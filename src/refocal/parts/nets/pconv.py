@@ -33,6 +33,8 @@ class PConv(nn.Module):
     """
 
     inputs = 2
+    outputs = 1
+    frames = 1
 
     def __init__(self, channels: int = 1, width: int = 64, levels: int = 7) -> None:
         super().__init__()

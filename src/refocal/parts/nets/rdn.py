@@ -34,6 +34,8 @@ class RDN(nn.Module):
     `image_residual` adds the input to the output, as the journal version does for tasks of equal size.
     """
 
+    frames = 1
+
     def __init__(
         self,
         channels: int = 3,
@@ -44,6 +46,7 @@ class RDN(nn.Module):
         image_residual: bool = True,
     ) -> None:
         super().__init__()
+        self.inputs = self.outputs = channels
         self.image_residual = image_residual
         self.shallow = conv3(channels, width)
         self.deep = conv3(width, width)

@@ -36,6 +36,8 @@ class SepConv(nn.Module):
     """
 
     inputs = 2
+    outputs = 1
+    frames = 1
 
     def __init__(self, channels: int = 3, width: int = 32, levels: int = 5, taps: int = 51) -> None:
         super().__init__()

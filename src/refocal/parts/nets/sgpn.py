@@ -58,6 +58,8 @@ class SGPN(nn.Module):
         Edge of the windows that it is run on, px; the paper's crops have 256.
     """
 
+    frames = 1
+
     def __init__(
         self,
         channels: int = 1,
@@ -68,7 +70,7 @@ class SGPN(nn.Module):
         window: int = 256,
     ) -> None:
         super().__init__()
-        self.inputs = channels
+        self.inputs = self.outputs = channels
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
         chosen = PRESETS[preset]

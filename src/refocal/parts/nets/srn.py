@@ -35,11 +35,13 @@ class SRN(nn.Module):
         Residual blocks of each stage.
     """
 
+    frames = 1
+
     def __init__(
         self, channels: int = 1, memory: bool = True, widths: Sequence[int] = (32, 64, 128), blocks: int = 3
     ) -> None:
         super().__init__()
-        self.inputs = channels
+        self.inputs = self.outputs = channels
         a, b, c = widths
         self.encoder = nn.ModuleList(
             nn.Sequential(_conv5(i, o, s), nn.ReLU(), *(_Residual(o) for _ in range(blocks)))

@@ -34,10 +34,13 @@ class Student(nn.Module):
         Edge of the squares of pixels that become channels.
     """
 
+    frames = 1
+
     def __init__(self, channels: int = 1, width: int = 32, blocks: int = 13, scale: int = 2) -> None:
         super().__init__()
         if min(width, blocks, scale) < 1:
             raise ValueError(f"width, blocks and scale must be at least 1, got {width}, {blocks} and {scale}")
+        self.inputs = self.outputs = channels
         self.scale = scale
         self.head = conv3(channels * scale**2, width)
         self.trunk = nn.Sequential(*(ResidualBlock(width, zero_init=True) for _ in range(blocks)))

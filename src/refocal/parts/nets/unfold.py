@@ -34,6 +34,8 @@ class Unfold(nn.Module):
     """
 
     inputs = 2
+    outputs = 2
+    frames = 1
 
     def __init__(self, channels: int = 3, width: int = 32, levels: int = 4) -> None:
         super().__init__()

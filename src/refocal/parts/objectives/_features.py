@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refocal.core.errors import BadModelError, BadOptionError
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 from refocal.parts.objectives._vgg import vgg19
 
 CONV3_3 = 15
@@ -51,7 +51,7 @@ def perception(vgg: str | None, model: str | None) -> Perception | None:
         return None if extractor is None else Perception(extractor)
     if vgg is not None:
         raise BadOptionError("give vgg or model, not both")
-    net = weights.load(header.find(model))
+    net = torch_weights.load(header.find(model))
     encoder = getattr(net, "encoder", None)
     if not isinstance(encoder, nn.Sequential):
         raise BadModelError(f"{model} is a {type(net).__name__}, which has no features; give a contour model")

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from refocal.models import header, weights
+from refocal.models import header, torch_weights
 
 
 class FrozenNet:
@@ -14,7 +14,7 @@ class FrozenNet:
     def __init__(self, model: str | None) -> None:
         self._net: nn.Module | None = None
         if model is not None:
-            self._net = weights.load(header.find(Path(model))).requires_grad_(False)
+            self._net = torch_weights.load(header.find(Path(model))).requires_grad_(False)
 
     def __bool__(self) -> bool:
         """Say whether there is a net."""

@@ -15,9 +15,8 @@ context or the place of the windows is that of the field. So the pieces of a fie
 Counts stay counts: a tile is scaled to float32 when its turn comes, so memory does not grow with the image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,67 +24,11 @@ from numpy.typing import NDArray
 from refocal.core.blocks import Block, Box, plan
 from refocal.core.errors import BadModelError
 from refocal.core.values import Contrast, Counts, Frames, Piece, Pixels, Reach, Restored
-from refocal.models.header import ModelHeader
+from refocal.models.runtimes import Graph
 
 WHOLE_PX = 4 << 20
 TILE_PX = 1536
 _SMALLEST = 16
-
-
-class Graph(Protocol):
-    """A net on some runtime. Images are float32 (1, channel, y, x), shares (1, 1, y / multiple, x / multiple)."""
-
-    channels: int
-
-    def whole(self, image: Pixels, /) -> Pixels:
-        """Restore an image by itself."""
-        ...
-
-    def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
-        """Return the context of an image's nodes weighed by their share."""
-        ...
-
-    def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
-        """Restore an image under a context."""
-        ...
-
-
-Run = Callable[[str, dict[str, Pixels]], Pixels]
-"""(name of an output, named inputs) -> that output."""
-
-
-class Named:
-    """A `Graph` from a runtime that runs the one ONNX graph by names.
-
-    See `refocal.learn.export.onnx_graph` for its inputs.
-
-    `context` is the shape of the context input, None for a net without one.
-    """
-
-    def __init__(self, run: Run, about: ModelHeader, context: tuple[int, ...] | None) -> None:
-        self.channels = about.channels
-        self._run, self._multiple = run, about.reach.multiple
-        self._whole_only = context is None
-        self._nothing = np.zeros(context or (), np.float32)
-
-    def whole(self, image: Pixels, /) -> Pixels:
-        """Restore an image by itself."""
-        if self._whole_only:
-            return self._run("restored", {"image": image})
-        share = self._shares(image)
-        share.fill(1 / share.size)
-        return self._run("restored", {"image": image, "share": share, "context": self._nothing})
-
-    def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
-        """Return the context of an image's nodes weighed by their share."""
-        return self._run("gathered", {"image": image, "share": share, "context": self._nothing})
-
-    def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
-        """Restore an image under a context."""
-        return self._run("restored", {"image": image, "share": self._shares(image), "context": context})
-
-    def _shares(self, image: Pixels) -> Pixels:
-        return np.zeros((1, 1, *(n // self._multiple for n in image.shape[2:])), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +44,9 @@ class Tiling:
             raise ValueError(f"whole_px and tile_px must be at least 1, got {self.whole_px} and {self.tile_px}")
 
 
-def restore(batch: Sequence[Frames], graph: Graph, reach: Reach, tiling: Tiling) -> list[Restored]:
+def restore(batch: Sequence[Frames], graph: Graph, tiling: Tiling) -> list[Restored]:
     """Restore the target image of each of the frames with a net."""
-    return [Restored(_image(f, graph, reach, tiling), contrast=f.contrast) for f in batch]
+    return [Restored(_image(f, graph, tiling), contrast=f.contrast) for f in batch]
 
 
 def together(batch: Sequence[Frames], reach: Reach, tiling: Tiling) -> NDArray[np.uint8] | None:
@@ -116,12 +59,12 @@ def together(batch: Sequence[Frames], reach: Reach, tiling: Tiling) -> NDArray[n
     return padded if padded[0].size <= tiling.whole_px else None
 
 
-def gather(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> NDArray[np.float64]:
+def gather(frames: Frames, graph: Graph, tiling: Tiling) -> NDArray[np.float64]:
     """Return what the core of a piece adds to the context of its field; the sum over all pieces is the context.
 
     The core must start on multiples of `reach.multiple` in the field, and end there or at the field's border.
     """
-    piece = frames.piece
+    piece, reach = frames.piece, graph.reach
     if piece is None:
         raise ValueError("only a piece of a field has a context to gather")
     padded = _padded(frames.image, reach)
@@ -130,8 +73,8 @@ def gather(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> NDArra
     return _context(padded, frames.contrast, graph, blocks, (reach.multiple, field[0] * field[1]))
 
 
-def _image(frames: Frames, graph: Graph, reach: Reach, tiling: Tiling) -> Counts:
-    counts, contrast, piece = frames.image, frames.contrast, frames.piece
+def _image(frames: Frames, graph: Graph, tiling: Tiling) -> Counts:
+    counts, contrast, piece, reach = frames.image, frames.contrast, frames.piece, graph.reach
     height, width = counts.shape
     if reach.window is not None:
         return contrast.counts(_windowed(counts, contrast, graph, reach.window, reach.halo, piece), counts.dtype)

@@ -61,7 +61,7 @@ class BioImageIOModel:
         given = scale.counts(frames.contrast.unit(image), np.float32) if about.scale else image.astype(np.float32)
         scaled, undo = about.before.applied(given)
         padded = np.pad(scaled, [(0, max(about.smallest - n, 0)) for n in scaled.shape], mode="reflect")
-        (done,) = _tiling.restore([Frames(padded[None], contrast=UNIT)], self._graph, self.reach, _UNTILED)
+        (done,) = _tiling.restore([Frames(padded[None], contrast=UNIT)], self._graph, _UNTILED)
         answer = done.counts[: image.shape[0], : image.shape[1]]
         answer = about.after.applied(answer)[0] if about.after else undo(answer)
         return Restored(frames.contrast.counts(scale.unit(answer), image.dtype), contrast=frames.contrast)
@@ -70,9 +70,11 @@ class BioImageIOModel:
 class _Graph:
     """The network as the tiling knows it: (1, 1, y, x) to (1, 1, y, x), whatever the order of its axes."""
 
-    channels = 1
+    channels = frames = 1
+    model_sha256 = None
 
     def __init__(self, about: _bioimageio_spec.Described, threads: int | None) -> None:
+        self.reach = about.reach
         self._compiled, self._about = _compiled(about.onnx, threads), about
 
     def whole(self, image: Pixels, /) -> Pixels:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from refocal.core import registry
 from refocal.core.errors import BadModelError, UnsupportedError
 from refocal.core.values import Frames, Pixels, Reach, Restored
 from refocal.parts.restorers import _multiplane
+from refocal.parts.restorers._learned import open_as
 from refocal.parts.restorers._valid_frames import seen
 
 __all__ = ["Burst"]
@@ -44,16 +44,12 @@ class Burst:
             raise ValueError(f"tile_px must be at least 1, got {tile_px}")
         self._tile_px = tile_px
         if isinstance(model, str | Path):
-            net = registry.make("restorers", runtime, model=str(model))
-            self._count = int(net.header.frames)
+            self._graph = open_as(runtime, model)
         else:
-            net = registry.make("restorers", "torch_model", model=model, precision="f32")
-            self._count = int(getattr(model, "frames", 1))
-        if self._count == 1:
+            self._graph = open_as("torch_model", model, precision="f32")
+        if self._graph.frames == 1:
             raise BadModelError(f"{_name(model)} restores single images: give a model for bursts, or restore frames")
-        self._net = net.graph
         # The restorer itself cuts images; what a net needs around a pixel is its own business.
-        self._reach: Reach = net.reach
         self.reach = Reach()
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
@@ -70,16 +66,16 @@ class Burst:
         planes = seen(frames)
         if not np.isfinite(planes).all():
             raise UnsupportedError("the burst holds pixels that are not finite")
-        if self._count:
-            planes = planes[[n % len(planes) for n in range(self._count)]]
+        if count := self._graph.frames:
+            planes = planes[[n % len(planes) for n in range(count)]]
         unit = self._through(planes)
         return Restored(frames.contrast.counts(unit, frames.counts.dtype), contrast=frames.contrast)
 
     def _through(self, planes: Pixels) -> Pixels:
-        if self._reach.window is not None:
-            return _multiplane.windowed(self._net, self._reach, planes)
+        if self._graph.reach.window is not None:
+            return _multiplane.windowed(self._graph, planes)
         everywhere = np.ones(planes.shape[1:], np.bool_)
-        restored: Pixels = _multiplane.through(self._net, self._reach, planes, everywhere, 1, self._tile_px)[0]
+        restored: Pixels = _multiplane.through(self._graph, planes, everywhere, 1, self._tile_px)[0]
         return restored
 
 

@@ -10,20 +10,21 @@ With more than three frames the nearest neighbour on each side serves that is wh
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refocal.core import registry
 from refocal.core.errors import UnsupportedError
 from refocal.core.values import INVENTED, MOVED, Frames, Pixels, Reach, Restored
 from refocal.imaging import fold_geometry
 from refocal.imaging.fold_detection import DarkLine, Search
 from refocal.imaging.fold_fit import pulled, sampled
 from refocal.imaging.fold_geometry import Mask, Reals
+from refocal.models.runtimes import Graph
 from refocal.parts.restorers import _multiplane
+from refocal.parts.restorers._learned import open_as
 
 __all__ = ["Fold"]
 
@@ -79,8 +80,8 @@ class Fold:
         self.find = Search(darkness=darkness)
         self.reach = Reach()
         named = {"interpolation": interpolation, "unfolding": unfolding, "fusion": fusion, "inpaint": inpaint}
-        self._nets: dict[str, Any] = {
-            role: registry.make("restorers", runtime, model=model) for role, model in named.items() if model is not None
+        self._nets: dict[str, Graph] = {
+            role: open_as(runtime, model) for role, model in named.items() if model is not None
         }
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
@@ -168,7 +169,7 @@ class Fold:
         net = self._nets.get("interpolation")
         if net is None:
             return first
-        made: Pixels = _multiplane.through(net.graph, net.reach, np.stack((first, second)), near, 1)[0]
+        made: Pixels = _multiplane.through(net, np.stack((first, second)), near, 1)[0]
         return made
 
     def _flow(
@@ -179,7 +180,7 @@ class Fold:
             first, second = neighbours
             fold = pulled(line, black, (first,) if first is second else neighbours)
             return fold_geometry.unfolding([fold], *fold_geometry.pixels(black.shape))
-        flow: Reals = _multiplane.through(net.graph, net.reach, np.stack((black, between)), near, 2).astype(np.float64)
+        flow: Reals = _multiplane.through(net, np.stack((black, between)), near, 2).astype(np.float64)
         return flow
 
     def _fused(self, unfolded: Pixels, between: Pixels, hidden: Mask, near: Mask, weight: Pixels) -> Pixels:
@@ -187,7 +188,7 @@ class Fold:
             return np.where(hidden, self._filled(unfolded, hidden, near), unfolded)
         net = self._nets.get("fusion")
         if net is not None and self.method != "stitch":
-            fused = _multiplane.through(net.graph, net.reach, np.stack((unfolded, between)), near, 1)[0]
+            fused = _multiplane.through(net, np.stack((unfolded, between)), near, 1)[0]
             blended: Pixels = unfolded + weight * (fused - unfolded)
             return blended
         soft = cv2.GaussianBlur(cv2.dilate(hidden.astype(np.float32), np.ones((5, 5), np.uint8)), (0, 0), 1.5)
@@ -200,7 +201,7 @@ class Fold:
         net = self._nets.get("inpaint")
         if net is not None:
             given = np.stack((np.where(hole, 0, image), (~hole).astype(np.float32)))
-            drawn: Pixels = _multiplane.through(net.graph, net.reach, given, near, 1)[0]
+            drawn: Pixels = _multiplane.through(net, given, near, 1)[0]
             return drawn
         eight_bit = np.clip(image * 255, 0, 255).astype(np.uint8)
         filled: Pixels = cv2.inpaint(eight_bit, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32) / 255

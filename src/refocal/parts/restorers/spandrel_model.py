@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.torch
-import torch
-
 from refocal.core.errors import BadModelError, MissingExtraError
-from refocal.core.values import Frames, Pixels, Reach, Restored
+from refocal.core.values import Frames, Reach, Restored
+from refocal.models import runtimes
 from refocal.parts.restorers import _classical
 
 __all__ = ["SpandrelModel"]
@@ -39,28 +36,22 @@ class SpandrelModel:
     """
 
     def __init__(self, path: str, device: str = "cpu") -> None:
-        loader, self._device = _loader(), torch.device(device)
+        loader, runtime = _loader(), runtimes.runtime("torch")
         try:
             found: Any = loader.load_from_state_dict(_tensors(Path(path)))
         except BadModelError:
             raise
         except Exception as error:  # its errors share no base class
             raise BadModelError(f"spandrel knows no network with the weights in {path}: {_line(error)}") from error
-        if getattr(found, "scale", 1) != 1 or found.input_channels != found.output_channels:
+        if found.scale != 1 or found.input_channels != found.output_channels:
             raise BadModelError(f"{path} holds a network that changes the shape of images; give one that restores")
-        self._net, self._channels = found.to(self._device).eval(), int(found.input_channels)
+        self._restore = runtime.on_grey(found, int(found.input_channels), device)
         # What it needs around a pixel is not declared anywhere: the image is the unit.
         self.reach = Reach()
 
     def __call__(self, batch: Sequence[Frames], /) -> list[Restored]:
         """Restore the target image of each of the frames."""
         return _classical.each(batch, self._restore)
-
-    def _restore(self, image: Pixels) -> Pixels:
-        seen = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(self._device)
-        with torch.inference_mode():
-            restored: Pixels = self._net(seen.expand(-1, self._channels, -1, -1))[0].mean(0).float().cpu().numpy()
-        return restored
 
 
 def _loader() -> Any:
@@ -74,10 +65,8 @@ def _loader() -> Any:
 
 def _tensors(path: Path) -> dict[str, Any]:
     try:
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load(path.read_bytes()))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # neither library has one error for a file that it cannot read
+        loaded = runtimes.runtime("torch").tensors(path)
+    except Exception as error:  # the libraries have no one error for a file that they cannot read
         raise BadModelError(f"cannot read weights from {path}: {_line(error)}") from error
     if not isinstance(loaded, dict):
         raise BadModelError(f"{path} holds no named tensors")

@@ -5,40 +5,37 @@ PyTorch.
 """
 
 import importlib.util
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refocal.core.blocks import plan
-from refocal.core.errors import BadModelError, MissingExtraError
-from refocal.core.values import Pixels, Reach
-from refocal.models import header
+from refocal.core.errors import BadModelError
+from refocal.core.values import Pixels
+from refocal.models import header, runtimes
+from refocal.models.runtimes import Graph
 
 if TYPE_CHECKING:
     from torch import nn
-
-Answer = Callable[[Pixels], Pixels]
-"""float32 (1, channel, y, x) to the answer of the net; the last axes are those of the image."""
 
 TILE_PX = 768
 """Edge of the cores of tiles, pixels."""
 
 
-def by_tiles(image: Pixels, answer: Answer, reach: Reach, tile_px: int = TILE_PX) -> Pixels:
+def by_tiles(image: Pixels, graph: Graph, tile_px: int = TILE_PX) -> Pixels:
     """Return the answer on a (channel, y, x) image without its batch axis; no pixel sees where tiles end.
 
     Sizes that are no multiple of what the net needs are mirrored up to one.
     """
     height, width = image.shape[1:]
-    multiple = reach.multiple
+    multiple = graph.reach.multiple
     padded = np.pad(image, [(0, 0), *((0, -n % multiple) for n in (height, width))], mode="symmetric")
-    halo = -(-reach.halo // multiple) * multiple
+    halo = -(-graph.reach.halo // multiple) * multiple
     size = max(1, tile_px // multiple) * multiple
     result: Pixels | None = None
     for block in plan(padded.shape[1:], (size, size), (halo, halo)):
         y, x = block.read.slices
-        found = answer(np.ascontiguousarray(padded[None, :, y, x]))[0]
+        found = graph.whole(np.ascontiguousarray(padded[None, :, y, x]))[0]
         if result is None:
             result = np.empty((*found.shape[:-2], *padded.shape[1:]), np.float32)
         (to_y, to_x), (of_y, of_x) = block.write.slices, block.write.inside(block.read)
@@ -48,8 +45,8 @@ def by_tiles(image: Pixels, answer: Answer, reach: Reach, tile_px: int = TILE_PX
     return result[..., :height, :width]
 
 
-def load(model: "str | nn.Module", nets: tuple[str, ...]) -> tuple[Answer, Reach]:
-    """Return a model's answer and its reach.
+def load(model: "str | nn.Module", nets: tuple[str, ...]) -> Graph:
+    """Open a model, or a net in memory where it is.
 
     Parameters
     ----------
@@ -63,65 +60,22 @@ def load(model: "str | nn.Module", nets: tuple[str, ...]) -> tuple[Answer, Reach
     UnknownPartError, BadModelError, MissingExtraError
         If there is no such model, it is another kind of net, or nothing here can run it.
     """
+    # Scores must not depend on the machine: float32, whatever else it can do.
     if not isinstance(model, str):
-        return _torch(model)
+        return runtimes.open_graph(model, "torch", device=None, precision="f32")
     path = header.find(model)
     about = header.read(path)
     if about.net not in nets:
         raise BadModelError(f"{path.name} is a {about.net!r}; this segmenter needs one of: {', '.join(nets)}")
     if "affinity" not in nets:
         if importlib.util.find_spec("openvino"):
-            return _openvino(header.onnx_bytes(path, about)), about.reach.value
+            return runtimes.open_graph(path, "openvino", precision="f32")
         if importlib.util.find_spec("onnxruntime"):
-            return _onnxruntime(header.onnx_bytes(path, about)), about.reach.value
-    try:
-        from refocal.models import weights
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{path.name} needs torch; it comes with: pip install 'refocal[train]'") from error
-    return _torch(weights.load(path))
+            return runtimes.open_graph(path, "onnx")
+    return runtimes.open_graph(path, "torch", device="cpu", precision="f32")
 
 
 def probability(logits: Pixels) -> Pixels:
     """Return 1 / (1 + exp(-logits))."""
     odds: Pixels = np.tanh(0.5 * logits) * np.float32(0.5) + np.float32(0.5)
     return odds
-
-
-def _openvino(onnx: bytes) -> Answer:
-    import openvino
-
-    core = openvino.Core()
-    # Scores must not depend on the machine: float32, whatever else the CPU can do.
-    compiled = core.compile_model(core.read_model(onnx), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def answer(image: Pixels) -> Pixels:
-        found: Pixels = np.array(compiled({"image": image})["restored"])
-        return found
-
-    return answer
-
-
-def _onnxruntime(onnx: bytes) -> Answer:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-
-    def answer(image: Pixels) -> Pixels:
-        found: Pixels = session.run(["restored"], {"image": image})[0]
-        return found
-
-    return answer
-
-
-def _torch(net: Any) -> tuple[Answer, Reach]:
-    import torch
-
-    net.eval()
-    place = next(net.parameters()).device
-
-    def answer(image: Pixels) -> Pixels:
-        with torch.inference_mode():
-            found: Pixels = net(torch.from_numpy(image).to(place)).float().cpu().numpy()
-        return found
-
-    return answer, net.reach

@@ -69,7 +69,7 @@ class AffinityAgglomeration:
             raise ValueError(f"score is 'mean' or 'median', got {score!r}")
         if score == "median":
             import waterz  # noqa: F401  # missing packages are named before anything is computed
-        self._answer, self._reach = _answers.load(model, self.nets)
+        self._graph = _answers.load(model, self.nets)
         self.threshold, self.score, self.boundary, self.smooth_px = threshold, score, boundary, smooth_px
 
     def __call__(self, frames: Frames, /) -> Labels:
@@ -83,7 +83,7 @@ class AffinityAgglomeration:
         for start in range(0, len(unit), _Z_CORE):
             first, stop = max(0, start - _Z_HALO), min(len(unit), start + _Z_CORE)
             slab = unit[first : min(len(unit), stop + _Z_HALO)]
-            found = _answers.by_tiles(slab, self._answer, self._reach, tile_px=128)
+            found = _answers.by_tiles(slab, self._graph, tile_px=128)
             parts.append(found[:, start - first : stop - first])
         return _answers.probability(np.concatenate(parts, 1))
 

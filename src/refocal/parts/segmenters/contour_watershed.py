@@ -65,7 +65,7 @@ class ContourWatershed:
                 f"sizes must not be below 0 and binning not below 1, got {seed_px}, {smallest_px}, {binning}"
             )
         self.binning = binning
-        self._answer, self._reach = _answers.load(model, self.nets)
+        self._graph = _answers.load(model, self.nets)
         self.seed_level, self.seed_px, self.mask_level, self.smallest_px = seed_level, seed_px, mask_level, smallest_px
 
     def __call__(self, frames: Frames, /) -> Labels:
@@ -84,7 +84,7 @@ class ContourWatershed:
         small = image
         if self.binning > 1:
             small = cv2.resize(image, None, fx=1 / self.binning, fy=1 / self.binning, interpolation=cv2.INTER_AREA)
-        drawn = _answers.probability(_answers.by_tiles(small[None], self._answer, self._reach))
+        drawn = _answers.probability(_answers.by_tiles(small[None], self._graph))
         if self.binning == 1:
             return drawn
         return np.stack([cv2.resize(page, (width, height), interpolation=cv2.INTER_LINEAR) for page in drawn])

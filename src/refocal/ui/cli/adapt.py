@@ -46,7 +46,7 @@ def adapt(
     from refocal.learn.adapt import crops
     from refocal.learn.export import onnx_graph
     from refocal.learn.export.model_card import card
-    from refocal.models import weights
+    from refocal.models import torch_weights
     from refocal.ui.cli.burst import window_of
 
     if out.suffix != ".safetensors":
@@ -55,7 +55,7 @@ def adapt(
     if out.exists() and out.resolve() == path.resolve():
         raise BadOptionError(f"{out} is the model itself; give another name for the adapted one")
     about = header.read(path)
-    net = weights.load(path)
+    net = torch_weights.load(path)
     pair = window_of(window)
     bursts = _bursts(stream, about, Contrast(*pair) if pair else None)
     done = run_adapt(net, crops(bursts, about, passes, patch, seed), None if cumulative else momentum)

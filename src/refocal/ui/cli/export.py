@@ -52,9 +52,9 @@ def export(
     registry.load("nets", about.net)  # without PyTorch: one line
     if onnx is not None:
         from refocal.learn.export.onnx_graph import export_alone
-        from refocal.models import weights
+        from refocal.models import torch_weights
 
-        typer.echo(f"{onnx}  SHA-256 {export_alone(weights.load(path), about, onnx)}")
+        typer.echo(f"{onnx}  SHA-256 {export_alone(torch_weights.load(path), about, onnx)}")
     if bioimageio is not None:
         from refocal.learn.export.bioimageio import write_package
 

@@ -14,9 +14,25 @@ from torch import Tensor, nn
 from refocal.core import registry
 from refocal.core.atomic import whole
 from refocal.core.errors import BadModelError, UsageError
-from refocal.core.values import Pixels
+from refocal.core.values import Net, Pixels
 from refocal.models import header
 from refocal.models.header import ModelHeader
+
+
+def declared(net: nn.Module) -> Net:
+    """Return what a net declares of itself.
+
+    Raises
+    ------
+    BadModelError
+        If it declares too little; says what is missing.
+    """
+    if not isinstance(net, Net):
+        missing = [name for name in ("inputs", "outputs", "frames", "reach") if not hasattr(net, name)]
+        raise BadModelError(
+            f"the net {type(net).__name__} does not declare {', '.join(missing)}; see `Net` in refocal.core.values"
+        )
+    return net
 
 
 def round_to(net: nn.Module, dtype: torch.dtype = torch.float16) -> nn.Module:
@@ -122,16 +138,3 @@ def features_of(module: nn.Module) -> Callable[[Pixels], NDArray[np.float32]]:
 
 def _batches(tiles: Pixels, size: int = 64) -> list[Pixels]:
     return [tiles[start : start + size] for start in range(0, len(tiles), size)]
-
-
-def fold_grey(state: dict[str, Tensor], head: str = "head.0", tail: str = "tail.0") -> dict[str, Tensor]:
-    """Turn the weights of a many-channel net into those of the same net with one channel, exactly.
-
-    A net that is fed copies of one grey image sees the sum of its head's kernels; the grey result is the mean of its
-    output channels. `head` and `tail` name the first and the last convolution.
-    """
-    folded = dict(state)
-    folded[f"{head}.weight"] = state[f"{head}.weight"].sum(1, keepdim=True)
-    folded[f"{tail}.weight"] = state[f"{tail}.weight"].mean(0, keepdim=True)
-    folded[f"{tail}.bias"] = state[f"{tail}.bias"].mean(0, keepdim=True)
-    return folded
