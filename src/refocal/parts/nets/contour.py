@@ -5,6 +5,7 @@ Two answers per pixel, as logits: inside a cell, and on a contour between cells.
 """
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class Contour(nn.Module):
     norm
         Normalise each convolution's output over the batch. Off, a published model has nothing but convolutions.
     """
+
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "levels": 2}
 
     def __init__(self, channels: int = 1, width: int = 32, levels: int = 4, norm: bool = True) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """DCAN: a VGG-like trunk whose three coarsest levels vote on cells and contours (Chen et al. 2016)."""
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ class DCAN(nn.Module):
     41,462,476 parameters at one channel and `width=64`, 10,369,388 at 32. The levels at 1/8, 1/16 and 1/32 are
     classified by 1x1 convolutions into two classes for each task, enlarged and added. Sizes must be multiples of 32.
     """
+
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 2}
 
     def __init__(self, channels: int = 1, width: int = 64, dropout: float = 0.5) -> None:
         super().__init__()

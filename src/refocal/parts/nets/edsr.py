@@ -1,5 +1,7 @@
 """EDSR at scale 1: residual blocks at full resolution, no normalisation (Lim et al. 2017)."""
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 
 from refocal.core.values import Reach
@@ -14,6 +16,8 @@ class EDSR(nn.Module):
     The defaults are the large model: 38,369,283 parameters at three channels. The baseline of the GRAN paper is
     `width=64, blocks=16, residual_scale=1.0` (1,222,147). `image_residual` adds the input to the output.
     """
+
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "blocks": 2}
 
     def __init__(
         self,

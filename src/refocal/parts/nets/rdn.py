@@ -1,5 +1,7 @@
 """RDN at scale 1: residual dense blocks with global feature fusion (Zhang et al. 2018, 2021)."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,8 @@ class RDN(nn.Module):
     is added up block by block, so that the concatenation (1,024 channels at full resolution) never exists.
     `image_residual` adds the input to the output, as the journal version does for tasks of equal size.
     """
+
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "growth": 4, "blocks": 2, "layers": 2}
 
     def __init__(
         self,
