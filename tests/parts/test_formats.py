@@ -11,12 +11,15 @@ import tifffile
 
 from refocal.core import registry
 from refocal.core.blocks import Box
-from refocal.core.errors import UnreadableError, UnsupportedError, UsageError, WriteError
+from refocal.core.errors import UnreadableError, UnsupportedError, UsageError
 from refocal.core.values import ImageInfo
 from refocal.parts.formats import create_image, is_image_name, open_image
+from refocal.testing import FormatContract
+from refocal.testing.formats import name_of, write
 
-KINDS = registry.names("formats")
-DTYPES = ("uint8", "int8", "uint16", "int16", "float16", "float32")
+
+class TestEveryFormat(FormatContract):
+    kinds = registry.names("formats")
 
 
 def image(rng, dtype, shape=(1, 45, 67)):
@@ -26,160 +29,12 @@ def image(rng, dtype, shape=(1, 45, 67)):
     return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
 
 
-def write(path, counts, nm=None, metadata=None, source=None):
-    like = ImageInfo(counts.shape, counts.dtype, nm, metadata or {})
-    create_image(path, iter(counts), like, source)
-    return path
-
-
-def written(path, counts, **rest):
-    """Write, or skip where the format says that it cannot hold this."""
-    try:
-        return write(path, counts, **rest)
-    except WriteError as error:
-        pytest.skip(str(error))
-
-
-def name_of(kind, folder, stem="tile"):
-    return folder / (stem + registry.load("formats", kind).extensions[0])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(1, 45, 67), (1, 1, 1), (1, 50, 3), (1, 3, 301), (3, 20, 31)])
-def test_round_trip_is_exact(kind, dtype, shape, tmp_path, rng):
-    counts = image(rng, dtype, shape)
-    path = written(name_of(kind, tmp_path), counts, nm=30.32)
-    with open_image(path) as back:
-        assert back.info.shape == shape
-        assert back.info.dtype == np.dtype(dtype)
-        assert back.info.pixel_nm == pytest.approx(30.32, rel=1e-6)
-        assert back.info.warnings == ()
-        for page in range(shape[0]):
-            got = back.read(page)
-            assert got.dtype == np.dtype(dtype)
-            assert got.dtype.isnative
-            np.testing.assert_array_equal(got, counts[page])
-            got[:] = 0  # the caller's own
-            np.testing.assert_array_equal(back.read(page), counts[page])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("nm", [0.5, 4.0, 1.201, 50.0, 316.0, None])
-def test_pixel_size_survives(kind, nm, tmp_path, rng):
-    path = write(name_of(kind, tmp_path), image(rng, "uint8"), nm=nm)
-    with open_image(path) as back:
-        assert back.info.pixel_nm == (None if nm is None else pytest.approx(nm, rel=1e-6))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_box_equals_slice_of_whole(kind, tmp_path, rng):
-    counts = image(rng, "uint8", (1, 40, 333))
-    path = write(name_of(kind, tmp_path), counts)
-    with open_image(path) as back:
-        for _ in range(20):
-            (y0, y1), (x0, x1) = (sorted(rng.choice(n + 1, 2, replace=False).tolist()) for n in counts.shape[1:])
-            box = Box((y0, x0), (y1, x1))
-            np.testing.assert_array_equal(back.read(0, box), counts[0][box.slices])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_pages_and_boxes_outside_are_refused(kind, tmp_path, rng):
-    path = write(name_of(kind, tmp_path), image(rng, "uint8"))
-    with open_image(path) as back:
-        for page, box in ((1, None), (-1, None), (0, Box((0, 0), (46, 10))), (0, Box((5, 5), (5, 9)))):
-            with pytest.raises(UsageError):
-                back.read(page, box)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_source_is_untouched_and_never_overwritten(kind, tmp_path, rng):
-    source = write(name_of(kind, tmp_path, "raw"), image(rng, "uint8"), nm=4.0)
-    before, stat = source.read_bytes(), source.stat()
-    source.chmod(0o444)
-    with open_image(source) as raw:
-        counts = raw.read()[None]
-        copy = write(name_of(kind, tmp_path), counts, nm=raw.info.pixel_nm, source=source)
-        with pytest.raises(WriteError, match="source"):
-            write(source, counts, source=source)
-    assert source.read_bytes() == before
-    assert source.stat().st_mtime_ns == stat.st_mtime_ns
-    with open_image(copy) as back:
-        assert back.info.pixel_nm == 4.0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_copy_of_unchanged_pixels_is_a_copy_of_the_information(kind, tmp_path, rng):
-    """Copying the copy changes not one byte more: everything kept the first time is kept again."""
-    first = write(name_of(kind, tmp_path, "a"), image(rng, "uint8"), nm=4.0, metadata={"stage_x_nm": 1.5})
-    with open_image(first) as one:
-        second = tmp_path / ("b" + first.suffix)
-        create_image(second, [one.read()], one.info, first)
-        with open_image(second) as two:
-            assert two.info == one.info
-            third = tmp_path / ("c" + first.suffix)
-            create_image(third, [two.read()], two.info, second)
-    assert third.read_bytes() == second.read_bytes()
-
-
 @pytest.mark.parametrize("kind", ["png", "tiff"])
 def test_metadata_without_a_source(kind, tmp_path, rng):
     metadata = {"stage_x_nm": 12.5, "microscope": "Zeiss"}
     path = write(name_of(kind, tmp_path), image(rng, "uint8"), metadata=metadata)
     with open_image(path) as back:
         assert back.info.metadata == metadata
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("reason", ["folder", "pages", "shape", "dtype", "source of pages"])
-def test_failed_writing_leaves_nothing(kind, reason, tmp_path, rng):
-    counts = image(rng, "uint8")
-    path = name_of(kind, tmp_path / "missing" if reason == "folder" else tmp_path)
-    like = ImageInfo(counts.shape, counts.dtype)
-
-    def pages():
-        yield {"shape": counts[0, :-1], "dtype": counts[0].astype(np.uint16)}.get(reason, counts[0])
-        if reason == "pages":
-            yield counts[0]
-        if reason == "source of pages":
-            raise UnreadableError("raw.tif: damaged")
-
-    with pytest.raises(UnreadableError if reason == "source of pages" else WriteError):
-        create_image(path, pages(), like)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_failed_writing_keeps_the_older_file(kind, tmp_path, rng):
-    path = write(name_of(kind, tmp_path), image(rng, "uint8"))
-    before = path.read_bytes()
-    with pytest.raises(WriteError):
-        create_image(path, [], ImageInfo((1, 45, 67), np.dtype("uint8")))
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_full_disk_is_a_write_error(tmp_path, rng, monkeypatch):
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    for kind in KINDS:
-        with pytest.raises(WriteError, match="No space left"):
-            write(name_of(kind, tmp_path), image(rng, "uint8"))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_content_decides_not_the_name(kind, tmp_path, rng):
-    counts = image(rng, "uint8")
-    other = "tiff" if kind == "png" else "png"
-    path = write(name_of(kind, tmp_path), counts).rename(name_of(other, tmp_path))
-    with open_image(path) as back:
-        np.testing.assert_array_equal(back.read(), counts[0])
-        assert "content" in back.info.warnings[0]
-        again = write(tmp_path / f"again{path.suffix}", counts, source=path)
-    assert again.read_bytes()[:4] == path.read_bytes()[:4]
 
 
 @pytest.mark.parametrize(
@@ -474,10 +329,14 @@ def test_real_images_open(data, tmp_path):
     paths = sorted(p for p in data.rglob("*") if p.is_file() and is_image_name(p))
     assert paths
     for path in paths:
-        with open_image(path) as back:
-            pages, height, width = back.info.shape
-            got = back.read(pages - 1, Box((0, 0), (min(64, height), min(64, width))))
-            assert got.dtype == back.info.dtype
+        try:
+            with open_image(path) as back:
+                pages, height, width = back.info.shape
+                got = back.read(pages - 1, Box((0, 0), (min(64, height), min(64, width))))
+                assert got.dtype == back.info.dtype
+        except UnsupportedError as error:
+            if "colour" not in str(error):  # as histological sections are
+                raise
 
 
 def test_a_real_tile_as_bmp_in_png(data, tmp_path):

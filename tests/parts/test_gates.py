@@ -11,82 +11,24 @@ from scipy import ndimage
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
 from refocal.core.values import Frames, Grade
-
-GATES = list(registry.names("gates"))
-VERDICTS = {"keep", "restore", "retake", "no_content", "unreadable"}
-
-
-def texture(side: int = 256, seed: int = 0) -> np.ndarray:
-    """Structure on every scale, 8-bit range, float."""
-    rng = np.random.default_rng(seed)
-    ky, kx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
-    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) / np.maximum(np.hypot(ky, kx), 1 / 24) ** 1.2
-    drawn = np.fft.irfft2(spectrum, s=(side, side))
-    return 128 + 30 * (drawn - drawn.mean()) / drawn.std()
+from refocal.testing import GateContract
+from refocal.testing.gates import awkward, soft, texture
 
 
-def soft(sigma: float, noise: float = 4.0, side: int = 256, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed + 1)
-    blurred = ndimage.gaussian_filter(texture(side, seed), sigma, mode="wrap")
-    return (blurred + noise * rng.standard_normal(blurred.shape)).round().clip(0, 255).astype(np.uint8)
+class TestEveryGate(GateContract):
+    kinds = registry.names("gates")
 
+    @pytest.fixture(autouse=True)
+    def _calibrated(self, calibration: Path) -> None:
+        self.calibration = calibration
 
-def make(kind: str, calibration: Path):
-    """Make a gate with the options that it needs."""
-    needed = inspect.signature(registry.load("gates", kind)).parameters
-    return registry.make("gates", kind, **({"path": str(calibration)} if "path" in needed else {}))
+    def options(self, kind: str) -> dict[str, str]:
+        needed = inspect.signature(registry.load("gates", kind)).parameters
+        return {"path": str(self.calibration)} if "path" in needed else {}
 
 
 def grade(image: np.ndarray, **options: float) -> Grade:
     return registry.make("gates", "sharpness", **options)(Frames(image[None]))
-
-
-AWKWARD = {
-    "1x1": np.zeros((1, 1), np.uint8),
-    "3 px wide": np.arange(600, dtype=np.uint16).reshape(200, 3),
-    "31 px": soft(1)[:31],
-    "32 px": soft(1)[:32, :32],
-    "strip": soft(1)[:33],
-    "zeros": np.zeros((64, 64), np.uint8),
-    "constant float": np.full((64, 64), 0.37, np.float32),
-    "saturated": np.full((64, 64), 255, np.uint8),
-    "NaN": np.where(np.arange(64) == 7, np.nan, soft(1)[:64, :64]).astype(np.float32),
-    "infinite": np.full((64, 64), np.inf, np.float32),
-    "huge": (soft(1)[:64, :64] * 1e30).astype(np.float32),
-    "tiny": (soft(1)[:64, :64] * 1e-30).astype(np.float32),
-    "binary": (soft(1) > 128).astype(np.uint8) * 255,
-    "checkerboard": np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255,
-    "big-endian": soft(2).astype(">u2"),
-    "signed": soft(2).astype(np.int16) - 128,
-    "int32": soft(2).astype(np.int32),
-    "float64": soft(2).astype(np.float64),
-    "turned": soft(2)[::-1, ::-1],
-    "transposed": soft(2).T,
-    "every second": soft(2)[::2, ::2],
-}
-
-
-@pytest.mark.parametrize("kind", GATES)
-@pytest.mark.parametrize("case", AWKWARD)
-def test_any_image_gets_a_grade(kind: str, case: str, calibration: Path) -> None:
-    image = AWKWARD[case]
-    before = image.copy()
-    gate = make(kind, calibration)
-    found = gate(Frames(image[None]))
-    assert found.verdict in VERDICTS
-    assert found.reason
-    assert "\n" not in found.reason
-    for value in (found.sigma_px, found.noise, found.anisotropy, found.angle_deg, found.expected):
-        assert value is None or np.isfinite(value)
-    assert gate(Frames(image[None])) == found
-    np.testing.assert_array_equal(image, before)
-
-
-@pytest.mark.parametrize("kind", GATES)
-def test_read_only_counts_are_enough(kind: str, calibration: Path) -> None:
-    image = soft(1)
-    image.setflags(write=False)
-    assert make(kind, calibration)(Frames(image[None]))
 
 
 def test_always_restores() -> None:
@@ -104,7 +46,7 @@ def test_always_restores() -> None:
     ],
 )
 def test_what_cannot_be_measured_says_so(case: str, verdict: str, words: str) -> None:
-    found = grade(AWKWARD[case])
+    found = grade(awkward()[case])
     assert found.verdict == verdict
     assert words in found.reason
     assert found.sigma_px is None

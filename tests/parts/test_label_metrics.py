@@ -1,20 +1,16 @@
 """Every metric of labels: the worked numbers, independent references, and what must not change a score."""
 
-import inspect
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import ndimage
 
 from refocal.core import registry
-from refocal.core.errors import BadOptionError
-from refocal.parts.metrics import conventions, takes_labels
+from refocal.parts.metrics import takes_labels
+from refocal.testing import LabelMetricContract, label_metrics
 
 KINDS = [kind for kind in registry.names("metrics") if takes_labels(registry.load("metrics", kind))]
-HUGE = np.uint64(2**64 - 1)
 LABELS = hnp.arrays(np.uint16, st.tuples(st.integers(3, 9), st.integers(3, 9)), elements=st.integers(1, 5))
 
 
@@ -24,72 +20,23 @@ def load(kind: str):
 
 @pytest.fixture(scope="module")
 def cells() -> tuple[np.ndarray, np.ndarray]:
-    """Voronoi cells; and the same with jittered borders, one merge and one split."""
-    rng = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(*[np.arange(128.0)] * 2, indexing="ij"), -1)
-    spots = rng.uniform(0, 128, (25, 2))
-    wobble = np.stack([ndimage.gaussian_filter(rng.standard_normal((128, 128)), 3) for _ in range(2)], -1) * 15
-    truth, got = (np.square(g[:, :, None] - spots).sum(-1).argmin(-1) + 1 for g in (grid, grid + wobble))
-    got[got == 3] = 4
-    got[(got == 7) & (grid[..., 0] > spots[6, 0])] = 99
-    return got.astype(np.uint32), truth.astype(np.uint32)
+    return label_metrics.cells()
+
+
+class TestEveryLabelMetric(LabelMetricContract):
+    kinds = KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS)
-class TestEveryLabelMetric:
-    def test_equal_partitions_are_perfect_whatever_their_numbers(self, kind: str, cells) -> None:
-        got, truth = cells
-        renamed = np.array([0, *np.random.default_rng(1).permutation(500)[:499]], np.uint64)
-        assert load(kind)(truth, truth) == pytest.approx(0, abs=1e-12)
-        assert load(kind)(got, truth) == pytest.approx(load(kind)(renamed[got] + np.uint64(2**40), truth), abs=1e-12)
-
-    def test_leaves_its_arguments_alone_and_repeats_itself(self, kind: str, cells) -> None:
-        before = cells[0].copy(), cells[1].copy()
-        assert load(kind)(*cells) == load(kind)(*cells)
-        assert all((a == b).all() for a, b in zip(before, cells, strict=True))
-
-    def test_the_largest_id_is_an_id(self, kind: str, cells) -> None:
-        got, truth = (labels.astype(np.uint64) for labels in cells)
-        expected = load(kind)(got, truth)
-        huge = load(kind)(np.where(got == 4, HUGE, got), np.where(truth == 5, HUGE, truth))
-        assert huge == pytest.approx(expected, abs=1e-12)
-        assert load(kind)(got, truth, ignore_truth=(2**64 - 1, -1, 0)) == expected
-
-    def test_conventions_are_keywords_that_json_can_hold(self, kind: str) -> None:
-        assert {"ignore_truth", "border_px", "zero"} <= conventions(load(kind)).keys()
-        names = [p.name for p in inspect.signature(load(kind)).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        assert names == list(conventions(load(kind)))
-
-    def test_bad_input_is_refused_in_one_line(self, kind: str, cells) -> None:
-        got, truth = cells
-        wrong = {
-            "one shape": ((got[:-1], truth), {}),
-            "integers": ((got.astype(float), truth), {}),
-            "no pixel": ((got, np.zeros_like(truth)), {}),
-            "border_px": ((got, truth), {"border_px": -1}),
-            "zero": ((got, truth), {"zero": "nothing"}),
-        }
-        for word, (arguments, options) in wrong.items():
-            with pytest.raises(BadOptionError, match=word) as caught:
-                load(kind)(*arguments, **options)
-            assert "\n" not in str(caught.value)
-
-    def test_pixels_near_a_border_do_not_count(self, kind: str, cells) -> None:
-        _, truth = cells
-        wide = ndimage.grey_dilation(truth, 3)
-        scores = [load(kind)(wide, truth, border_px=border) for border in (None, 0, 3)]
-        assert scores[0] > scores[2]
-        assert scores[1] >= scores[2] == pytest.approx(0, abs=1e-12)
-
-    @settings(max_examples=30, deadline=None)
-    @given(truth=LABELS, seed=st.integers(0, 99))
-    def test_pixel_order_and_sections_do_not_matter(self, kind: str, truth, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        got = rng.integers(0, 4, truth.shape)
-        order = rng.permutation(truth.size)
-        mixed = [a.ravel()[order].reshape(truth.shape) for a in (got, truth)]
-        assert load(kind)(*mixed) == pytest.approx(load(kind)(got, truth), abs=1e-12)
-        assert load(kind)(got[None], truth[None]) == load(kind)(got, truth)
+@settings(max_examples=30, deadline=None)
+@given(truth=LABELS, seed=st.integers(0, 99))
+def test_pixel_order_and_sections_do_not_matter(kind: str, truth: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    got = rng.integers(0, 4, truth.shape)
+    order = rng.permutation(truth.size)
+    mixed = [a.ravel()[order].reshape(truth.shape) for a in (got, truth)]
+    assert load(kind)(*mixed) == pytest.approx(load(kind)(got, truth), abs=1e-12)
+    assert load(kind)(got[None], truth[None]) == load(kind)(got, truth)
 
 
 def test_worked_numbers_of_36_pixels_with_background_and_unsegmented_ones() -> None:

@@ -1,50 +1,15 @@
 """What every net promises, and the counts that the papers print."""
 
-import json
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from refocal.core import registry
-from refocal.core.errors import BadOptionError
-from refocal.learn.export import onnx_graph
-from refocal.models import header, torch_weights
 from refocal.parts.nets.gran import GraphAttention
-
-SMALL = {
-    "gran": {"width": 8, "blocks": 3},
-    "edsr": {"width": 8, "blocks": 2},
-    "rdn": {"width": 8, "growth": 4, "blocks": 2, "layers": 2},
-    "sgpn": {"encoder": [4, 4, 6, 6, 8], "decoder": [4, 4, 4, 6, 6], "window": 64},
-    "deepdeblur": {"width": 4, "blocks": 2},
-    "srn": {"widths": [3, 4, 6], "blocks": 1},
-    "banet": {"width": 6, "blocks": 2, "window": 32},
-    "deblurgan_v2": {"backbone": "mobilenet_v2", "window": 128},
-    "contour": {"width": 4, "levels": 2},
-    "dcan": {"width": 2},
-    "sepconv": {"width": 8, "levels": 2, "taps": 5},
-    "unfold": {"width": 4, "levels": 2},
-    "fuse": {"width": 8},
-    "pconv": {"width": 4, "levels": 2},
-    "affinity": {"width": 4, "levels": 2},
-    "burst": {"width": 4, "growth": 3, "layers": 1, "levels": 2},
-    "student": {"width": 8, "blocks": 2},
-}
-NETS = registry.names("nets")
-
-
-def small(kind: str, **more: object) -> nn.Module:
-    torch.manual_seed(0)
-    net = registry.make("nets", kind, **{"channels": 1, **SMALL.get(kind, {}), **more})
-    # Zero-initialised last layers would hide what reaches the output.
-    for parameter in net.parameters():
-        if not parameter.detach().any():
-            nn.init.normal_(parameter, std=0.1)
-    return net.eval()
+from refocal.testing import NetContract
+from refocal.testing.nets import small, small_options
 
 
 def macs(net: nn.Module, transposed_on_output: bool = False) -> int:
@@ -134,88 +99,11 @@ def test_multiply_accumulates_at_400_squared(kind: str, options: dict, naive: bo
     assert f"{total / 1e9:.2f}" == giga
 
 
-@pytest.mark.parametrize("kind", NETS)
-class TestEveryNet:
-    def test_declares_arguments_that_json_can_hold(self, kind: str) -> None:
-        options = {"channels": 1, **SMALL.get(kind, {})}
-        assert json.loads(json.dumps(options)) == options
-        assert registry.make("nets", kind, **options).reach.multiple >= 1
+class TestEveryNet(NetContract):
+    kinds = registry.names("nets")
 
-    def test_keeps_the_size_for_every_multiple(self, kind: str) -> None:
-        net = small(kind)
-        m = net.reach.multiple
-        for height, width in ((2, 3), (8, 5), (13, 16)):
-            shape = net(torch.rand(1, net.inputs, height * m, width * m)).shape
-            assert shape[:2] == (1, net.outputs)
-            assert shape[-2:] == (height * m, width * m)
-
-    def test_batch_equals_singles(self, kind: str) -> None:
-        net = small(kind)
-        m = net.reach.multiple
-        images = torch.rand(3, net.inputs, -(-24 // m) * m, -(-32 // m) * m)
-        with torch.no_grad():
-            together, alone = net(images), torch.cat([net(i[None]) for i in images])
-        assert torch.allclose(together, alone, atol=1e-5)
-
-    def test_gradients_stay_inside_the_declared_halo(self, kind: str) -> None:
-        """A pixel's output must not depend on anything further away, and the halo must not be far too generous."""
-        net = small(kind)
-        if net.reach.window is not None:
-            pytest.skip("mixes the whole window; see the next test")
-        halo = net.reach.halo
-        edge = -(-2 * (halo + 8) // net.reach.multiple) * net.reach.multiple
-        image = torch.rand(1, net.inputs, edge, edge, requires_grad=True)
-        output = net.finish(image, torch.rand(1, 8, 8)) if net.reach.context else net(image)
-        y = x = edge // 2
-        output[0, 0, ..., y, x].sum().backward()
-        rows, columns = torch.nonzero(image.grad[0, 0], as_tuple=True)
-        reached = int(torch.cat(((rows - y).abs(), (columns - x).abs())).max())
-        assert reached <= halo
-        assert reached >= halo / 2
-
-    def test_nets_with_a_window_mix_all_of_it(self, kind: str) -> None:
-        net = small(kind)
-        if net.reach.window is None:
-            pytest.skip("has a halo instead")
-        image = torch.rand(1, 1, net.reach.window, net.reach.window, requires_grad=True)
-        net(image)[0, 0, 0, 0].backward()
-        assert all(image.grad[0, 0, y, x] for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)))
-        with pytest.raises(BadOptionError, match="window must be"):
-            small(kind, window=net.reach.window + 1)
-
-    def test_exported_graph_gives_the_same(self, kind: str, tmp_path: Path) -> None:
-        # Exporting takes the longer the more layers there are, not the wider they are.
-        net = torch_weights.round_to(small(kind, **({"blocks": 0} if kind == "srn" else {})))
-        about = header.ModelHeader(name=kind, net=kind, options={}, reach=onnx_graph.reach_of(net), channels=net.inputs)
-        onnx_graph.export_onnx(net, about, tmp_path / "net.onnx")
-        session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
-        m, window = net.reach.multiple, net.reach.window
-        edges = (window, window) if window else (-(-40 // m) * m, -(-72 // m) * m)
-        image = torch.rand(1, net.inputs, *edges)
-        inputs = {"image": image.numpy()}
-        if net.reach.context:
-            inputs["share"] = np.full((1, 1, *(n // m for n in edges)), m * m / image.numel(), np.float32)
-            inputs["context"] = np.zeros((1, 8, 8), np.float32)
-        with torch.no_grad():
-            expected = net(image)
-        assert np.abs(session.run(["restored"], inputs)[0] - expected.numpy()).max() < 1e-4 * expected.abs().max()
-
-    def test_saved_and_loaded_it_is_the_same(self, kind: str, tmp_path: Path) -> None:
-        net = torch_weights.round_to(small(kind))
-        options = {"channels": 1, **SMALL.get(kind, {})}
-        about = header.ModelHeader(name=kind, net=kind, options=options, reach=onnx_graph.reach_of(net))
-        torch_weights.save(net, about, tmp_path / "net.safetensors")
-        again = torch_weights.load(tmp_path / "net.safetensors")
-        image = torch.rand(1, net.inputs, 64, 64)
-        with torch.no_grad():
-            assert torch.equal(again(image), net(image))
-        assert again.reach == net.reach == header.read(tmp_path / "net.safetensors").reach.value
-
-    def test_every_parameter_learns(self, kind: str) -> None:
-        net = small(kind)
-        edge = max(32, 2 * net.reach.multiple)
-        net(torch.rand(1, net.inputs, edge, edge)).square().mean().backward()
-        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    def export_options(self, kind: str) -> dict[str, Any]:
+        return {"blocks": 0} if kind == "srn" else {}
 
 
 class TestGraphAttention:
@@ -270,7 +158,7 @@ def test_a_short_trunk_grows_into_a_long_one_without_changing_its_output() -> No
 def test_net_with_image_residual_starts_as_the_identity() -> None:
     image = torch.rand(1, 1, 16, 16)
     for kind in ("gran", "edsr", "rdn"):
-        net = registry.make("nets", kind, **{"channels": 1, **SMALL[kind], "image_residual": True})
+        net = registry.make("nets", kind, **{**small_options(kind), "image_residual": True})
         assert torch.equal(net(image), image)
 
 

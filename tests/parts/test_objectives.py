@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from refocal.learn.export import onnx_graph
 from refocal.models import header, torch_weights
 from refocal.parts.objectives._batch import Batch
 from refocal.parts.objectives.adversarial import PRESETS, Critic
+from refocal.testing import ObjectiveContract
 
 OPTIONS = {
     "adversarial": {"patch": 32, "preset": "schalek"},
@@ -25,31 +26,18 @@ OPTIONS = {
 PERCEPTUAL = {"perceptual", "relativistic_gan", "semi_supervised"}
 FOLDED = {"flow", "fusion", "inpainting"}
 """Objectives that learn from folded triplets; see test_fold_objectives."""
-LABELLED = {"contour": {"width": 4, "levels": 2}, "affinity": {"width": 4, "levels": 2}}
-"""Objectives that learn from labels, and the options of the net of that name; see test_label_objectives."""
-
-
-def blur(truth: torch.Tensor) -> torch.Tensor:
-    return nn.functional.avg_pool2d(truth, 3, 1, 1)
+LABELLED = {"contour", "affinity"}
+"""Objectives that learn from labels; see test_label_objectives."""
 
 
 @pytest.fixture
 def batch() -> Batch:
-    torch.manual_seed(0)
-    truth = torch.rand(2, 1, 32, 32)
-    return Batch(blur(truth), truth, {"unlabelled": blur(torch.rand(2, 1, 32, 32))})
+    return ObjectiveContract().batch("")
 
 
 @pytest.fixture
 def net() -> nn.Module:
     torch.manual_seed(1)
-    return registry.make("nets", "edsr", channels=1, width=4, blocks=1)
-
-
-def net_for(kind: str) -> nn.Module:
-    torch.manual_seed(1)
-    if kind == "multi_scale":
-        return registry.make("nets", "deepdeblur", channels=1, width=4, blocks=1)
     return registry.make("nets", "edsr", channels=1, width=4, blocks=1)
 
 
@@ -65,59 +53,22 @@ def domain(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.fixture
-def make(domain: str) -> Callable[[str], nn.Module]:
-    """Make an objective with the options that it cannot do without, and features where it can use some."""
+class TestEveryObjective(ObjectiveContract):
+    kinds = sorted(set(registry.names("objectives")) - LABELLED - FOLDED)
 
-    def made(kind: str) -> nn.Module:
-        features = {"model": domain} if kind in PERCEPTUAL else {}
-        return registry.make("objectives", kind, **OPTIONS.get(kind, {}), **features)
+    @pytest.fixture(autouse=True)
+    def _domain(self, domain: str) -> None:
+        self.domain = domain
 
-    return made
+    def options(self, kind: str) -> dict[str, Any]:
+        features = {"model": self.domain} if kind in PERCEPTUAL else {}
+        return {**OPTIONS.get(kind, {}), **features}
 
-
-@pytest.mark.parametrize("kind", sorted(set(registry.names("objectives")) - LABELLED.keys() - FOLDED))
-class TestEveryObjective:
-    def test_losses_are_finite_scalars_that_reach_every_parameter(
-        self, kind: str, make: Callable[[str], nn.Module], batch: Batch
-    ) -> None:
-        net = net_for(kind)
-        losses = make(kind)(net, batch)
-        assert losses
-        assert all(loss.ndim == 0 and torch.isfinite(loss) for loss in losses.values())
-        sum(losses.values()).backward()
-        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
-
-    def test_twenty_steps_bring_the_net_closer_to_the_truth(
-        self, kind: str, make: Callable[[str], nn.Module], batch: Batch
-    ) -> None:
-        net, objective = net_for(kind), make(kind)
-        optimiser = torch.optim.Adam(net.parameters(), 3e-3)
-        before = (net(batch.frames) - batch.truth).abs().mean().item()
-        for _ in range(20):
-            optimiser.zero_grad()
-            sum(objective(net, batch).values()).backward()
-            optimiser.step()
-        assert (net(batch.frames) - batch.truth).abs().mean().item() < 0.8 * before
-
-    def test_leaves_the_batch_alone(self, kind: str, make: Callable[[str], nn.Module], batch: Batch) -> None:
-        frames, truth, others = (t.clone() for t in (batch.frames, batch.truth, batch.hints["unlabelled"]))
-        make(kind)(net_for(kind), batch)
-        assert torch.equal(frames, batch.frames)
-        assert torch.equal(truth, batch.truth)
-        assert torch.equal(others, batch.hints["unlabelled"])
-
-    def test_state_is_all_that_the_next_step_needs(
-        self, kind: str, make: Callable[[str], nn.Module], batch: Batch
-    ) -> None:
-        first, second = make(kind), make(kind)
-        first(net_for(kind), batch)
-        second.load_state_dict(first.state_dict())
-        results = []
-        for objective in (first, second):
-            torch.manual_seed(3)
-            results.append(objective(net_for(kind), batch))
-        assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+    def net(self, kind: str) -> nn.Module:
+        if kind == "multi_scale":
+            torch.manual_seed(1)
+            return registry.make("nets", "deepdeblur", channels=1, width=4, blocks=1)
+        return super().net(kind)
 
 
 def test_critic_has_the_published_number_of_parameters() -> None:

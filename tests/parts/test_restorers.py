@@ -1,135 +1,54 @@
-"""What every restorer promises: input untouched, size and dtype kept, deterministic, a batch equals its singles."""
+"""The contract of every restorer, bad options, precision, and classical restorers against independent references."""
 
 import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Contrast, Frames
+from refocal.core.values import Frames
 from refocal.engine import backends
 from refocal.learn.export import onnx_graph
-from refocal.models import header, torch_weights
-
-NETS = registry.names("nets")
-SMALL = {"channels": 1, "blocks": 2, "width": 8, "layers": 2, "growth": 4, "groups": 1, "scale": 1, "levels": 2}
-SIZES = [(1, 1), (1, 7), (5, 2), (33, 64), (48, 37)]
-
-
-def small(kind: str) -> tuple[torch.nn.Module, dict[str, object]]:
-    """A small random net whose every part matters: nothing stays zero-initialised."""
-    torch.manual_seed(1)
-    taken = inspect.signature(registry.load("nets", kind)).parameters
-    options = {k: v for k, v in SMALL.items() if k in taken}
-    net = registry.make("nets", kind, **options).eval()
-    with torch.no_grad():
-        for tensor in net.parameters():
-            if tensor.ndim > 1 and not tensor.any():
-                tensor.normal_(0, 0.5)
-    return net, options
-
-
-def publish(kind: str, folder: Path) -> Path:
-    net, options = small(kind)
-    about = header.ModelHeader(
-        name=kind, net=kind, options=options, reach=onnx_graph.reach_of(net), frames=getattr(net, "frames", 1)
-    )
-    onnx_graph.publish(net, about, folder / f"{kind}.safetensors")
-    return folder / f"{kind}.safetensors"
-
-
-def is_image_net(kind: str) -> bool:
-    """Nets of one grey image in, one out; nets for folds and bursts have contracts of their own."""
-    net, _ = small(kind)
-    try:
-        with torch.no_grad():
-            return tuple(net(torch.rand(1, 1, 32, 32)).shape) == (1, 1, 32, 32)
-    except (TypeError, RuntimeError, AttributeError):
-        return False
+from refocal.models import header
+from refocal.testing import RestorerContract, restorers
+from refocal.testing.nets import small, small_options
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    return {kind: publish(kind, folder) for kind in NETS if is_image_net(kind)}
+    return {kind: publish(kind, folder) for kind in ("gran", "burst")}
 
 
-def make(kind: str, models: dict[str, Path]):
-    takes = inspect.signature(registry.load("restorers", kind)).parameters
-    needed = {n for n, p in takes.items() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    if needed - {"model"}:
-        pytest.skip(f"{kind} needs {sorted(needed)}; it has a contract of its own")
-    model = models["burst" if kind == "burst" else "gran"]
-    return registry.make("restorers", kind, **({"model": str(model)} if "model" in needed else {}))
+def publish(kind: str, folder: Path) -> Path:
+    net, path = small(kind), folder / f"{kind}.safetensors"
+    about = header.ModelHeader(
+        name=kind, net=kind, options=small_options(kind), reach=onnx_graph.reach_of(net),
+        frames=net.frames,
+    )  # fmt: skip
+    onnx_graph.publish(net, about, path)
+    return path
 
 
-def frames(shape: tuple[int, int], dtype: str, seed: int = 0) -> Frames:
-    unit = np.random.default_rng(seed).random((1, *shape))
-    top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1.0
-    return Frames((unit * top).astype(dtype), contrast=Contrast.of(dtype))
+def frames(shape: tuple[int, int], dtype: str) -> Frames:
+    return restorers.frames(shape, dtype)
 
 
-@pytest.mark.parametrize("kind", registry.names("restorers"))
-def test_restorers_keep_size_and_dtype_and_leave_the_input_alone(kind: str, models: dict[str, Path]) -> None:
-    restorer = make(kind, models)
-    assert restorer.reach.halo >= 0
-    for shape in SIZES:
-        for dtype in ("uint8", "uint16", "float32"):
-            given = frames(shape, dtype)
-            before = given.counts.copy()
-            given.counts.flags.writeable = False
-            (restored,) = restorer([given])
-            assert restored.counts.shape == shape
-            assert restored.counts.dtype == given.counts.dtype
-            assert restored.contrast == given.contrast
-            assert restored.trust is None or restored.trust.shape == shape
-            assert np.isfinite(restored.counts).all()
-            assert np.array_equal(given.counts, before)
-            assert not np.shares_memory(restored.counts, given.counts)
+class TestEveryRestorer(RestorerContract):
+    kinds = registry.names("restorers")
 
+    @pytest.fixture(autouse=True)
+    def _models(self, models: dict[str, Path]) -> None:
+        self.models = models
 
-@pytest.mark.parametrize("kind", registry.names("restorers"))
-def test_restorers_are_deterministic_and_a_batch_equals_its_singles(kind: str, models: dict[str, Path]) -> None:
-    restorer = make(kind, models)
-    batch = [frames((40, 52), "uint16", seed) for seed in range(3)]
-    together = restorer(batch)
-    for given, got in zip(batch, together, strict=True):
-        assert np.array_equal(got.counts, restorer([given])[0].counts)
-    assert restorer([]) == []
-
-
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("backend", ["openvino", "onnx"])
-def test_the_runtimes_agree_with_torch(net: str, backend: str, models: dict[str, Path]) -> None:
-    if net not in models:
-        pytest.skip(f"{net} is not a net of one image")
-    pytest.importorskip(backends.BACKENDS[backend])
-    options = {"precision": "f32"} if backend == "openvino" else {}
-    there = backends.learned(models[net], backend, **options)
-    torch_ = backends.learned(models[net], "torch", device="cpu")
-    for shape in ((1, 1), (31, 46), (64, 50)):
-        given = frames(shape, "float32")
-        (expected,), (got,) = torch_([given]), there([given])
-        difference = np.abs(expected.counts - got.counts)
-        assert difference.mean() < 1e-5
-        # Norms that divide by a small spread magnify rounding here and there; 5e-4 is an eighth of a grey level.
-        assert difference.max() < 5e-4
-
-
-@pytest.mark.parametrize("net", NETS)
-def test_a_saved_model_is_the_same_net(net: str, models: dict[str, Path], tmp_path: Path) -> None:
-    if net not in models:
-        pytest.skip(f"{net} is not a net of one image")
-    module, options = small(net)
-    about = header.ModelHeader(name=net, net=net, options=options, reach=onnx_graph.reach_of(module))
-    written = torch_weights.save(module, about, tmp_path / "m.safetensors", torch.float32)
-    again = torch_weights.load(tmp_path / "m.safetensors")
-    assert header.read(tmp_path / "m.safetensors") == written
-    for name, tensor in module.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+    def options(self, kind: str) -> dict[str, str]:
+        takes = inspect.signature(registry.load("restorers", kind)).parameters.values()
+        needed = {p.name for p in takes if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        if needed - {"model"}:
+            pytest.skip(f"{kind} needs {sorted(needed)}; it has a contract of its own")
+        return {"model": str(self.models["burst" if kind == "burst" else "gran"])} if "model" in needed else {}
 
 
 @pytest.mark.parametrize("kind", ["openvino_model", "torch_model", "onnx_model"])

@@ -6,94 +6,33 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from torch import nn
 
 from refocal.core import registry
-from refocal.core.errors import BadModelError, BadOptionError, UnknownPartError
-from refocal.core.values import Contrast, Frames, Reach
-from refocal.models import runtimes
+from refocal.core.errors import BadOptionError
+from refocal.core.values import Frames
 from refocal.parts.segmenters import _answers
 from refocal.parts.segmenters._agglomerate import agglomerate, contacts
-
-KINDS = registry.names("segmenters")
-
-
-class Bright(nn.Module):
-    """Stands in for a net of contours: cells are bright, contours dark."""
-
-    inputs, outputs, frames = 1, 2, 1
-    reach = Reach(halo=0, multiple=4)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(40.0))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.cat(((image - 0.5) * self.gain, (0.5 - image) * self.gain), 1)
-
-
-class Links(nn.Module):
-    """Stands in for a net of affinities: bright voxels are linked."""
-
-    inputs, outputs, frames = 1, 3, 1
-    reach = Reach(halo=1, multiple=2)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(40.0))
-
-    def forward(self, sections: torch.Tensor) -> torch.Tensor:
-        def before(axis: int) -> torch.Tensor:
-            return torch.cat((sections.narrow(axis, 0, 1), sections.narrow(axis, 0, sections.shape[axis] - 1)), axis)
-
-        return torch.stack([(torch.minimum(sections, before(a)) - 0.5) * self.gain for a in (1, 2, 3)], 1)
-
-
-STUBS = {"contour_watershed": Bright, "affinity_agglomeration": Links}
+from refocal.testing import SegmenterContract
+from refocal.testing.segmenters import Bright, Links, columns
 
 
 @pytest.fixture(scope="module")
 def volume() -> tuple[Frames, np.ndarray]:
-    """Four sections of straight columns with dark membranes."""
-    rng = np.random.default_rng(2)
-    grid = np.stack(np.meshgrid(np.arange(70), np.arange(90), indexing="ij"), -1)
-    spots = np.stack(np.meshgrid([12, 36, 60], [12, 34, 56, 80], indexing="ij"), -1).reshape(-1, 2)
-    truth = np.square(grid[:, :, None] - spots - rng.uniform(-3, 3, spots.shape)).sum(-1).argmin(-1) + 1
-    edge = ndimage.grey_dilation(truth, 3) != ndimage.grey_erosion(truth, 3)
-    counts = np.where(edge, 40, 200).astype(np.uint8)
-    return Frames(np.repeat(counts[None], 4, 0), contrast=Contrast(0, 255)), np.repeat(truth[None], 4, 0)
+    return columns()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-class TestEverySegmenter:
-    def test_finds_the_cells_and_keeps_size_and_input(self, kind: str, volume) -> None:
-        frames, truth = volume
-        before = frames.counts.copy()
-        segment = registry.make("segmenters", kind, model=STUBS[kind]())
-        found = segment(frames)
-        assert found.shape == truth.shape
-        assert found.dtype.kind in "iu"
-        assert (found == segment(frames)).all()
-        assert (frames.counts == before).all()
-        arand = registry.load("metrics", "arand")
-        scored = (found, truth) if kind == "affinity_agglomeration" else (found[0], truth[0])
-        assert arand(*scored, border_px=2) < 0.01
-        assert len(np.unique(scored[0])) == len(np.unique(truth))
+class TestEverySegmenter(SegmenterContract):
+    kinds = registry.names("segmenters")
 
-    def test_blank_and_noise_are_labelled_somehow(self, kind: str) -> None:
-        rng = np.random.default_rng(0)
-        segment = registry.make("segmenters", kind, model=STUBS[kind]())
-        for counts in (np.zeros((2, 20, 24)), np.ones((2, 20, 24)), rng.random((1, 33, 17))):
-            assert segment(Frames(counts.astype(np.float32))).shape == counts.shape
 
-    def test_wrong_models_and_options_are_refused(self, kind: str) -> None:
-        with pytest.raises(UnknownPartError, match="no shipped model"):
-            registry.make("segmenters", kind, model="absent")
-        with pytest.raises(BadModelError, match="gran"):
-            registry.make("segmenters", kind, model="gran-em")
-        wrong = {"seed_level": 2} if kind == "contour_watershed" else {"threshold": 2}
-        with pytest.raises(BadOptionError, match="between 0 and 1"):
-            registry.make("segmenters", kind, model=STUBS[kind](), **wrong)
+@pytest.mark.parametrize(
+    ("kind", "net", "wrong"),
+    [("contour_watershed", Bright, {"seed_level": 2}), ("affinity_agglomeration", Links, {"threshold": 2})],
+)
+def test_every_pixel_is_of_a_cell_and_levels_lie_between_0_and_1(kind: str, net, wrong: dict, volume) -> None:
+    assert (registry.make("segmenters", kind, model=net())(volume[0]) > 0).all()
+    with pytest.raises(BadOptionError, match="between 0 and 1"):
+        registry.make("segmenters", kind, model=net(), **wrong)
 
 
 def test_sections_of_the_watershed_have_their_own_cells(volume) -> None:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -12,102 +11,20 @@ from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError, UnsupportedError, UsageError
 from refocal.core.storage import store
 from refocal.core.volume import VolumeInfo
-from refocal.parts.volume_formats import format_of, kind_of, kind_of_name, open_volume
+from refocal.parts.volume_formats import format_of, open_volume
+from refocal.testing import VolumeFormatContract
+from refocal.testing.volume_formats import ALL, SHAPE, made
 
 pytest.importorskip("zarr")
 pytest.importorskip("h5py")
 
-KINDS = registry.names("volume_formats")
-SHAPE = (5, 40, 70)
-ALL = Box((0, 0, 0), SHAPE)
+
+class TestEveryVolumeFormat(VolumeFormatContract):
+    kinds = registry.names("volume_formats")
 
 
 def voxels(rng, dtype="uint8", shape=SHAPE):
-    if np.dtype(dtype).kind == "f":
-        return rng.normal(size=shape).astype(dtype)
     return rng.integers(1, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-
-
-def made(place, kind, counts, *, unit=(2, 16, 16), **more):
-    info = VolumeInfo(counts.shape, counts.dtype, (2, 16, 16), unit, (30.0, 4.0, 4.5), (60.0, 8.0, 9.0), **more)
-    format_of(kind).create(place, [info], {"model": "gran-em"})
-    volume = format_of(kind).open(place, write=True)
-    volume.write(Box((0, 0, 0), counts.shape), counts)
-    volume.close()
-    return info
-
-
-def places(kind, tmp_path):
-    name = "v" + registry.load("volume_formats", kind).extensions[0]
-    yield store(tmp_path / name)
-    if format_of(kind).blockwise:
-        yield store(f"memory://{uuid4().hex}/{name}")
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_round_trip_keeps_voxels_dtype_size_and_place(kind, dtype, tmp_path, rng):
-    counts = voxels(rng, dtype)
-    for place in places(kind, tmp_path):
-        made(place, kind, counts)
-        assert kind_of(place) == kind
-        assert kind_of_name(place.url) == kind
-        back = open_volume(place)
-        assert back.info.shape == SHAPE
-        assert back.info.dtype == np.dtype(dtype)
-        assert back.info.voxel_nm == (30.0, 4.0, 4.5)
-        assert back.info.offset_nm == (60.0, 8.0, 9.0)
-        assert back.info.chunk == (2, 16, 16)
-        np.testing.assert_array_equal(back.read(ALL), counts)
-        for _ in range(5):
-            corners = [sorted(rng.choice(n + 1, 2, replace=False).tolist()) for n in SHAPE]
-            box = Box(*map(tuple, zip(*corners, strict=True)))
-            np.testing.assert_array_equal(back.read(box), counts[box.slices])
-        back.close()
-
-
-@pytest.mark.parametrize("kind", [k for k in KINDS if format_of(k).blockwise])
-def test_units_are_written_one_by_one_and_missing_ones_are_counted_and_read_as_zero(kind, tmp_path, rng):
-    counts = voxels(rng)
-    for place in places(kind, tmp_path):
-        info = VolumeInfo(SHAPE, counts.dtype, (2, 16, 16), (2, 16, 16))
-        format_of(kind).create(place, [info], {})
-        volume = format_of(kind).open(place, write=True)
-        assert volume.missing(ALL) == 3 * 3 * 5
-        corner = Box((4, 32, 64), SHAPE)
-        volume.write(corner, counts[corner.slices])
-        assert volume.missing(ALL) == 3 * 3 * 5 - 1
-        assert volume.missing(corner) == 0
-        back = open_volume(place).read(ALL)
-        np.testing.assert_array_equal(back[corner.slices], counts[corner.slices])
-        assert np.count_nonzero(back) == counts[corner.slices].size
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_making_it_again_keeps_what_is_there(kind, tmp_path, rng):
-    if not format_of(kind).blockwise:
-        pytest.skip("written in one go")
-    place, counts = next(places(kind, tmp_path)), voxels(rng)
-    info = made(place, kind, counts)
-    format_of(kind).create(place, [info], {"model": "gran-em"})
-    np.testing.assert_array_equal(open_volume(place).read(ALL), counts)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_empty_axes_and_damage_are_one_line(kind, tmp_path, rng):
-    place = next(places(kind, tmp_path))
-    with pytest.raises(UnreadableError, match="no volume"):
-        open_volume(place)
-    made(place, kind, voxels(rng, shape=(2, 16, 16)))
-    for name in ("info", ".zattrs", "zarr.json", ""):
-        path = place.path / name if name else place.path
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[:-25])
-            break
-    with pytest.raises(UnreadableError) as error:
-        open_volume(place).read(Box((0, 0, 0), (2, 16, 16)))
-    assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 300
 
 
 def test_an_empty_axis_is_refused(tmp_path):

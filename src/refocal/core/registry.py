@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from refocal.core.errors import BadOptionError, MissingExtraError, UnknownPartError, missing_extra, nearest
@@ -86,6 +87,18 @@ def make(family: str, kind: str, **options: Any) -> Any:
         return part(**options)
     except (TypeError, ValueError) as error:
         raise BadOptionError(f"{family[:-1]} {kind!r}: {error}") from error
+
+
+@cache
+def extensions(family: str) -> frozenset[str]:
+    """Return the file extensions that the parts of a family declare as `extensions`, e.g. all that images have."""
+    return frozenset(extension for kind in names(family) for extension in load(family, kind).extensions)
+
+
+def has_extension(family: str, path: str | Path) -> bool:
+    """Say whether a file name ends in an extension of a family; unfinished, hidden and backup (`~`) files do not."""
+    name = Path(path).name
+    return not name.startswith((".", "~")) and Path(name).suffix.lower() in extensions(family)
 
 
 @cache

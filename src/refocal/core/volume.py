@@ -63,6 +63,10 @@ class VolumeFormat(Protocol):
     """One way of storing volumes; a part of the family `volume_formats`."""
 
     extensions: tuple[str, ...]
+    signs: tuple[str, ...]
+    """Names of files that show a folder to be stored like this; none for a format that is one file."""
+    magic: bytes
+    """First bytes of a format that is one file; empty for folders."""
     blockwise: bool
     """Whether blocks can be written by several processes, in any order, each whole or not at all."""
 

@@ -14,7 +14,7 @@ from refocal.core.values import Restorer
 from refocal.core.volume import Volume
 from refocal.engine.job import Job, Progress
 from refocal.engine.loop import Summary, run
-from refocal.engine.volumes.endpoints import Storage, is_volume, names_volume, open_input
+from refocal.engine.volumes.endpoints import Storage, open_input
 from refocal.engine.volumes.finalise import finish
 from refocal.engine.volumes.restoration import Restoration, begin, join
 from refocal.engine.volumes.sink import Compare
@@ -27,9 +27,7 @@ __all__ = [
     "added",
     "begin",
     "finish",
-    "is_volume",
     "join",
-    "names_volume",
     "restore_volume",
     "verify_volume",
 ]

@@ -12,7 +12,6 @@ from refocal.engine.volumes.image_stack import Stack
 from refocal.parts import volume_formats
 from refocal.parts.formats import is_image_name
 
-_SIGNS = (".zgroup", ".zattrs", ".zarray", "zarr.json", "info")
 _NEW_CHUNK = (8, 512, 512)
 _CHUNK_VOXELS = range(1 << 9, 1 << 27)
 
@@ -36,28 +35,10 @@ class Storage:
     """Distance of the sections, for inputs that do not say it."""
 
 
-def is_volume(given: str | Path) -> bool:
-    """Say whether this is a volume rather than images, without importing a library."""
-    text = str(given)
-    if "://" in text or "::" in text:
-        return True
-    path = Path(given)
-    if path.is_dir():
-        return any((path / sign).is_file() for sign in _SIGNS)
-    return path.is_file() and _is_hdf5(path)
-
-
-def names_volume(out: str | Path) -> bool:
-    """Say whether an output's name asks for a volume, or for one file with all sections; a folder does not."""
-    path = Path(str(out))
-    one_file = is_image_name(path) and not path.is_dir()
-    return "://" in str(out) or volume_formats.kind_of_name(str(out)) is not None or one_file
-
-
 def open_input(given: str | Path, section_nm: float | None = None) -> Volume:
     """Open the input, a volume or a stack of images, read-only; errors as of `open_volume` and `open_image`."""
     path = Path(str(given))
-    if "://" not in str(given) and path.is_file() and not _is_hdf5(path):
+    if "://" not in str(given) and path.is_file() and not volume_formats.is_volume_file(path):
         volume: Volume = Stack(path, section_nm)
         if 0 in volume.info.shape:
             raise UsageError(f"{given}: has an empty axis; nothing to do")
@@ -81,7 +62,8 @@ def output_kind(given: str | Path, out: str | Path) -> str:
         return STACK
     kind = kind or volume_formats.kind_of(store(given))
     if kind is None:
-        raise UsageError(f"{out}: the name does not say which format; end it in .zarr, .precomputed, .h5, .mrc or .tif")
+        known = ", ".join(volume_formats.endings())
+        raise UsageError(f"{out}: the name does not say which format; end it in one of {known}, or .tif")
     return kind
 
 
@@ -108,7 +90,7 @@ def output_info(given: VolumeInfo, kind: str, same: bool, storage: Storage) -> V
             )
     version = storage.version or (given.version if same else "")
     metadata = given.metadata if same else {}
-    if kind == "hdf5":
+    if kind != STACK and not volume_formats.format_of(kind).blockwise:
         unit = chunk
     return replace(
         given, chunk=chunk, unit=unit, version=version, axes=given.axes if same else "zyx", metadata=metadata
@@ -135,11 +117,3 @@ def _resolved(place: Store) -> str:
 def _clipped(size: Triple, shape: Triple) -> Triple:
     z, y, x = (min(a, b) for a, b in zip(size, shape, strict=True))
     return z, y, x
-
-
-def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"\x89HDF"
-    except OSError:
-        return False

@@ -5,7 +5,8 @@ import pkgutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Replayed:
 
 def kinds() -> tuple[str, ...]:
     """Return the kinds of acquisitions that can be replayed."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(microscopes.__path__)))
+    return tuple(sorted({*(module.name for module in pkgutil.iter_modules(microscopes.__path__)), *_plugins()}))
 
 
 def replay(
@@ -52,7 +53,7 @@ def replay(
     Parameters
     ----------
     kind
-        `multisem`, `sbemimage` or `folder`.
+        One of `kinds()`.
     out
         A new or empty folder.
     plan
@@ -75,7 +76,7 @@ def replay(
     check_empty(out)
     if truth.resolve().is_relative_to(out.resolve()):
         raise UsageError(f"{truth}: lies in the acquisition, where a watcher would see it; choose another place")
-    microscope: Any = importlib.import_module(f"refocal.microscope.simulate.microscopes.{kind}")
+    microscope = _microscope(kind)
     pool = Pool(plan, partial(microscope.encode, plan=plan))
     out.mkdir(parents=True, exist_ok=True)
     ready()
@@ -85,3 +86,15 @@ def replay(
         microscope.acquire(plan, pool, recorder)
         seconds = time.perf_counter() - began
     return Replayed(recorder.tiles, recorder.bytes, seconds, recorder.late_s, truth)
+
+
+def _microscope(kind: str) -> Any:
+    """Return the module, or what an entry point names, that has `encode` and `acquire`."""
+    if kind in _plugins():
+        return _plugins()[kind].load()
+    return importlib.import_module(f"{microscopes.__name__}.{kind}")
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group="refocal.microscopes")}

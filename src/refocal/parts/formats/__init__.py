@@ -78,10 +78,7 @@ def create_image(path: Path, pages: Iterable[Counts], like: ImageInfo, source: P
 
 def is_image_name(path: Path) -> bool:
     """Say whether a file name looks like an image; unfinished (`.part`), hidden and backup (`~`) files do not."""
-    name = Path(path).name
-    if name.startswith((".", "~")) or name.endswith("~"):
-        return False
-    return Path(name).suffix.lower() in {e for f in _formats().values() for e in f.extensions}
+    return registry.has_extension("formats", path)
 
 
 @cache
@@ -93,7 +90,7 @@ def _kind_of_name(path: Path) -> str:
     for kind, form in _formats().items():
         if path.suffix.lower() in form.extensions:
             return kind
-    known = ", ".join(sorted(e for f in _formats().values() for e in f.extensions))
+    known = ", ".join(sorted(registry.extensions("formats")))
     raise UsageError(f"{path}: no image format has the extension {path.suffix!r}; expected one of {known}")
 
 

@@ -1,10 +1,6 @@
 """Relative posix names, and which of them nobody means."""
 
-from pathlib import Path
-
-IMAGES = frozenset(
-    (".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".dib", ".mrc", ".mrcs", ".st", ".ali", ".rec"),
-)
+from refocal.core import registry
 
 
 def split(name: str) -> list[str]:
@@ -19,4 +15,4 @@ def is_aside(part: str) -> bool:
 
 def is_image(file: str) -> bool:
     """Say whether a file's name is that of an image in a format that can be read."""
-    return not is_aside(file) and Path(file).suffix.lower() in IMAGES
+    return not is_aside(file) and registry.has_extension("formats", file)

@@ -1,4 +1,6 @@
-"""Grids that a net leaves: transposed convolutions and unfolded channels repeat every 2, 4, 8 or 16 px; 1 without one.
+"""Grids that a net leaves: transposed convolutions and unfolded channels repeat every 2 to 16 px; lower is better.
+
+1 where there is no grid, by periods of 2, 4, 8 and 16 px:
 
     strength(period) = mean over the frequencies of that period of (power there / power of the frequencies around)
 

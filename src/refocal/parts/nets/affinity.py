@@ -5,6 +5,7 @@ x, links a voxel with the one before it along that axis.
 """
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ class Affinity(nn.Module):
     inputs = 1
     outputs = 3
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "levels": 2}
 
     def __init__(
         self, channels: int = 1, width: int = 16, growth: int = 2, levels: int = 3, pool: int = 2, pad: bool = True

@@ -4,6 +4,8 @@ A module gates its features twice by blur attention, which pools the field to li
 directions, and adds two rounds of parallel convolutions with dilations 1, 3 and 5.
 """
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,6 +38,7 @@ class BANet(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 6, "blocks": 2, "window": 32}
 
     def __init__(self, channels: int = 1, width: int = 64, blocks: int = 10, window: int = 256) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ Every frame passes the same weights, and frames meet in global max pooling only 
 al. 2021; see `_tracks`). A permutation of the frames thus changes nothing.
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,6 +50,7 @@ class Burst(nn.Module):
     """
 
     frames = 0
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "growth": 3, "layers": 1, "levels": 2}
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ Two answers per pixel, as logits: inside a cell, and on a contour between cells.
 """
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class Contour(nn.Module):
 
     outputs = 2
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "levels": 2}
 
     def __init__(self, channels: int = 1, width: int = 32, levels: int = 4, norm: bool = True) -> None:
         super().__init__()

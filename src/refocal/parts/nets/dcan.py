@@ -1,6 +1,7 @@
 """DCAN: a VGG-like trunk whose three coarsest levels vote on cells and contours (Chen et al. 2016)."""
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class DCAN(nn.Module):
 
     outputs = 2
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 2}
 
     def __init__(self, channels: int = 1, width: int = 64, dropout: float = 0.5) -> None:
         super().__init__()

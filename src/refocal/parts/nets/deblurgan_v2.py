@@ -7,7 +7,7 @@ The encoder starts at random; `start: timm:inception_resnet_v2` (or `timm:mobile
 ImageNet weights from timm, the extra `timm`. Batch norms of the encoder use their running statistics once trained.
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ class DeblurGANv2(nn.Module):
         Registered frames of a burst that it sees as channels; the change is added to the first. Wieslander et al. 2021
         give it 3.
     """
+
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "backbone": "mobilenet_v2", "window": 128}
 
     def __init__(
         self, channels: int = 1, backbone: Backbone = "inception_resnet_v2", window: int = 256, frames: int = 1

@@ -4,6 +4,8 @@ The blurred image is taken at 1/4, 1/2 and full size. Each scale sees its level 
 one, and restores its level; training compares all three with the truth (objective `multi_scale`).
 """
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -29,6 +31,7 @@ class DeepDeblur(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "blocks": 2}
 
     def __init__(self, channels: int = 1, width: int = 64, blocks: int = 19) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """EDSR at scale 1: residual blocks at full resolution, no normalisation (Lim et al. 2017)."""
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 
 from refocal.core.values import Reach
@@ -16,6 +18,7 @@ class EDSR(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "blocks": 2}
 
     def __init__(
         self,

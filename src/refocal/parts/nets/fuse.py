@@ -3,6 +3,8 @@
 Its last convolution is linear; the paper ends with batch normalisation and ReLU, which cuts off everything below black.
 """
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +34,7 @@ class Fuse(nn.Module):
     inputs = 2
     outputs = 1
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8}
 
     def __init__(self, channels: int = 3, width: int = 32, image_residual: bool = False) -> None:
         super().__init__()

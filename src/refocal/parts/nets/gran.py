@@ -11,7 +11,7 @@ The mean over the P nodes keeps the logits independent of the image size, and ma
 unnormalised contexts and node counts of all parts, divide once, finish each part (`gather`, then `finish`).
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,7 @@ class GRAN(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "blocks": 3}
 
     def __init__(
         self,

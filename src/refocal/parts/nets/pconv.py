@@ -4,6 +4,7 @@ y = W (X M) (window / sum M) + b  where sum M > 0, else 0;     M' = [sum M > 0]
 """
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class PConv(nn.Module):
     inputs = 2
     outputs = 1
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "levels": 2}
 
     def __init__(self, channels: int = 1, width: int = 64, levels: int = 7) -> None:
         super().__init__()

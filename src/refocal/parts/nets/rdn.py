@@ -1,5 +1,7 @@
 """RDN at scale 1: residual dense blocks with global feature fusion (Zhang et al. 2018, 2021)."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,7 @@ class RDN(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "growth": 4, "blocks": 2, "layers": 2}
 
     def __init__(
         self,

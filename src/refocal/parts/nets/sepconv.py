@@ -5,6 +5,7 @@ aligned corners here: aligned ones depend on the size of the image, and tiles wo
 """
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class SepConv(nn.Module):
     inputs = 2
     outputs = 1
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "levels": 2, "taps": 5}
 
     def __init__(self, channels: int = 3, width: int = 32, levels: int = 5, taps: int = 51) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ indices cannot be literal and it prints no widths; this is the reading and the p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,12 @@ class SGPN(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {
+        "channels": 1,
+        "encoder": [4, 4, 6, 6, 8],
+        "decoder": [4, 4, 4, 6, 6],
+        "window": 64,
+    }
 
     def __init__(
         self,

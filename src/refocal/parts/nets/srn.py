@@ -5,6 +5,7 @@ twice); in training no gradient flows through that result. A convolutional LSTM 
 """
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ class SRN(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "widths": [3, 4, 6], "blocks": 1}
 
     def __init__(
         self, channels: int = 1, memory: bool = True, widths: Sequence[int] = (32, 64, 128), blocks: int = 3

@@ -8,6 +8,8 @@ All convolutions are 3x3 on the coarse grid, in residual blocks (EDSR, Lim et al
 A pixel depends on its halo and on nothing else, so an image of any size takes one pass and has no seams.
 """
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,6 +37,7 @@ class Student(nn.Module):
     """
 
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 8, "blocks": 2}
 
     def __init__(self, channels: int = 1, width: int = 32, blocks: int = 13, scale: int = 2) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ evaluation mode after its first validation.
 """
 
 from itertools import pairwise
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,6 +37,7 @@ class Unfold(nn.Module):
     inputs = 2
     outputs = 2
     frames = 1
+    small_options: ClassVar[dict[str, Any]] = {"channels": 1, "width": 4, "levels": 2}
 
     def __init__(self, channels: int = 3, width: int = 32, levels: int = 4) -> None:
         super().__init__()

@@ -1,13 +1,47 @@
 """Volume formats: (z, y, x) counts in chunks, on a disk or in an object store.
 
-A part says in which places it `matches`, opens one level of a pyramid, and makes an empty volume. What it makes carries
-our own attribute `refocal`, which says what the volume was made from and how.
+A part declares how its volumes are told (`extensions`, `signs`, `magic`), says in which places it `matches`, opens one
+level of a pyramid, and makes an empty volume. What it makes carries our own attribute `refocal`, which says what the
+volume was made from and how. A part imports its library when it opens or makes a volume: all of them are asked whether
+an input is a volume, in runs of plain tiles too.
 """
+
+from functools import cache
+from pathlib import Path
 
 from refocal.core import registry
 from refocal.core.errors import UnreadableError, UsageError
 from refocal.core.storage import Store
 from refocal.core.volume import Volume, VolumeFormat
+
+
+def is_volume(given: str | Path) -> bool:
+    """Say whether this is a volume rather than images, without importing a library.
+
+    URLs and `FILE::DATASET` are volumes; a folder or file is one if a format's `signs` or `magic` show it.
+    """
+    if "://" in str(given) or "::" in str(given):
+        return True
+    path = Path(given)
+    if path.is_dir():
+        return any((path / sign).is_file() for form in _formats().values() for sign in form.signs)
+    return path.is_file() and is_volume_file(path)
+
+
+def is_volume_file(path: Path) -> bool:
+    """Say whether a file begins as one of the formats that are one file."""
+    magics = tuple(form.magic for form in _formats().values() if form.magic)
+    try:
+        with path.open("rb") as file:
+            return file.read(max(map(len, magics), default=0)).startswith(magics)
+    except OSError:
+        return False
+
+
+def names_volume(out: str | Path) -> bool:
+    """Say whether an output's name asks for a volume, or for one file with all sections; a folder does not."""
+    one_file = registry.has_extension("formats", out) and not Path(out).is_dir()
+    return "://" in str(out) or kind_of_name(str(out)) is not None or one_file
 
 
 def kind_of(place: Store) -> str | None:
@@ -24,6 +58,11 @@ def kind_of_name(name: str) -> str | None:
 def format_of(kind: str) -> VolumeFormat:
     """Return one format."""
     return _formats()[kind]
+
+
+def endings() -> tuple[str, ...]:
+    """Return the extension that names each kind best, for messages."""
+    return tuple(form.extensions[0] for form in _formats().values())
 
 
 def open_volume(place: Store, level: int = 0) -> Volume:
@@ -48,5 +87,6 @@ def open_volume(place: Store, level: int = 0) -> Volume:
     return volume
 
 
+@cache
 def _formats() -> dict[str, VolumeFormat]:
     return {kind: registry.make("volume_formats", kind) for kind in registry.names("volume_formats")}

@@ -22,13 +22,14 @@ from refocal.core.volume import Volume, VolumeInfo
 __all__ = ["Hdf5"]
 
 _RAW = "volumes/raw"
-_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 class Hdf5:
     """HDF5 files on a local disk."""
 
     extensions = (".h5", ".hdf5", ".hdf")
+    signs = ()
+    magic = b"\x89HDF\r\n\x1a\n"
     blockwise = False
 
     def matches(self, place: Store, /) -> bool:
@@ -36,7 +37,7 @@ class Hdf5:
         path, _ = _split(place)
         try:
             with path.open("rb") as file:
-                return file.read(len(_MAGIC)) == _MAGIC
+                return file.read(len(self.magic)) == self.magic
         except OSError:
             return False
 

@@ -32,11 +32,13 @@ class OmeZarr:
     """OME-Zarr images."""
 
     extensions = (".zarr", ".ome.zarr", ".ngff")
+    signs = (".zgroup", ".zattrs", "zarr.json", ".zarray")
+    magic = b""
     blockwise = True
 
     def matches(self, place: Store, /) -> bool:
         """Say whether there is a Zarr group or array."""
-        return any(place.exists(name) for name in (".zgroup", ".zattrs", "zarr.json", ".zarray"))
+        return any(place.exists(name) for name in self.signs)
 
     def open(self, place: Store, level: int = 0, *, write: bool = False) -> Volume:
         """Open one level.

@@ -30,6 +30,8 @@ class Precomputed:
     """Neuroglancer precomputed images."""
 
     extensions = (".precomputed",)
+    signs = ("info",)
+    magic = b""
     blockwise = True
 
     def matches(self, place: Store, /) -> bool:

@@ -58,7 +58,7 @@ class _Counted(Protocol):
 
 
 def _source(inputs: Sequence[str], contrast: Contrast | None) -> _Counted:
-    from refocal.engine.volumes import is_volume
+    from refocal.parts.volume_formats import is_volume
 
     if not any(map(is_volume, inputs)):
         tiles = TileSource(inputs, contrast=contrast)

@@ -44,7 +44,7 @@ def info(
 
 
 def _row(what: str) -> dict[str, Any]:
-    from refocal.engine.volumes import is_volume
+    from refocal.parts.volume_formats import is_volume
 
     path = Path(what)
     if path.suffix in (".safetensors", ".onnx") or (not path.exists() and what in header.shipped()):
@@ -95,8 +95,8 @@ def _volume(given: str) -> dict[str, Any]:
 def _folder(folder: Path) -> Iterator[tuple[str, Any]]:
     """Yield what is in a folder, and what can be done with it; what is not there is None."""
     from refocal.engine.tiles.listing import find_images
-    from refocal.engine.volumes import is_volume
     from refocal.parts.layouts import recognise
+    from refocal.parts.volume_formats import is_volume
 
     try:
         images = find_images([folder])

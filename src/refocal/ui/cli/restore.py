@@ -182,7 +182,7 @@ def demo(
 
 
 def _is_volume(inputs: Sequence[str], out: str) -> bool:
-    from refocal.engine.volumes import is_volume, names_volume
+    from refocal.parts.volume_formats import is_volume, names_volume
 
     if any(is_volume(given) or (Path(given).is_dir() and names_volume(given)) for given in inputs):
         return True

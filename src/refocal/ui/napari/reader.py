@@ -11,10 +11,9 @@ from refocal.core.blocks import Box
 from refocal.core.storage import store
 from refocal.core.values import Counts
 from refocal.core.volume import Volume
-from refocal.engine.volumes import is_volume
 from refocal.engine.volumes.endpoints import open_input
 from refocal.parts.formats import is_image_name
-from refocal.parts.volume_formats import open_volume
+from refocal.parts.volume_formats import is_volume, open_volume
 
 LayerData = tuple[Any, dict[str, Any], str]
 _READ_AT_ONCE = 1 << 26
