@@ -8,7 +8,7 @@ import pytest
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError, UnknownPartError
-from refocal.core.values import Example, Frames
+from refocal.core.values import UNIT, Example, Frames
 
 KINDS = registry.names("degradations")
 # A chain without steps does nothing; this one does.
@@ -29,7 +29,7 @@ def make(kind):
 def an_example(shape=(3, 48, 37)):
     counts = np.random.default_rng(5).random(shape, np.float32)
     middle = shape[0] // 2
-    return Example(Frames(counts, middle, pixel_nm=4.0), counts[middle].copy(), {"before": 1.0})
+    return Example(Frames(counts, middle, UNIT, pixel_nm=4.0), counts[middle].copy(), {"before": 1.0})
 
 
 @pytest.fixture(params=KINDS)
@@ -68,7 +68,7 @@ def test_the_truth_and_what_is_known_stay(kind):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 7), (1, 9, 1), (2, 3, 2), (1, 33, 64)])
 def test_any_size_gives_finite_float32_of_that_size(kind, shape):
     for counts in (an_example(shape).frames.counts, np.zeros(shape, np.float32), np.ones(shape, np.float32)):
-        seen = make(kind)(Example(Frames(counts), counts[0]), np.random.default_rng(2))
+        seen = make(kind)(Example(Frames(counts, contrast=UNIT), counts[0]), np.random.default_rng(2))
         assert seen.frames.counts.shape == shape
         assert seen.frames.counts.dtype == np.float32
         assert np.isfinite(seen.frames.counts).all()

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Frames, Grade
+from refocal.core.values import Contrast, Frames, Grade
 
 GATES = list(registry.names("gates"))
 VERDICTS = {"keep", "restore", "retake", "no_content", "unreadable"}
@@ -38,7 +38,7 @@ def make(kind: str, calibration: Path):
 
 
 def grade(image: np.ndarray, **options: float) -> Grade:
-    return registry.make("gates", "sharpness", **options)(Frames(image[None]))
+    return registry.make("gates", "sharpness", **options)(Frames(image[None], contrast=Contrast.of(image.dtype)))
 
 
 AWKWARD = {
@@ -72,13 +72,14 @@ def test_any_image_gets_a_grade(kind: str, case: str, calibration: Path) -> None
     image = AWKWARD[case]
     before = image.copy()
     gate = make(kind, calibration)
-    found = gate(Frames(image[None]))
+    frames = Frames(image[None], contrast=Contrast.of(image.dtype))
+    found = gate(frames)
     assert found.verdict in VERDICTS
     assert found.reason
     assert "\n" not in found.reason
     for value in (found.sigma_px, found.noise, found.anisotropy, found.angle_deg, found.expected):
         assert value is None or np.isfinite(value)
-    assert gate(Frames(image[None])) == found
+    assert gate(frames) == found
     np.testing.assert_array_equal(image, before)
 
 
@@ -90,7 +91,7 @@ def test_read_only_counts_are_enough(kind: str, calibration: Path) -> None:
 
 
 def test_always_restores() -> None:
-    assert registry.make("gates", "always")(Frames(np.zeros((1, 1, 1)))).verdict == "restore"
+    assert registry.make("gates", "always")(Frames(np.zeros((1, 1, 1), np.uint8))).verdict == "restore"
 
 
 @pytest.mark.parametrize(

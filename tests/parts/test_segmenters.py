@@ -10,7 +10,7 @@ from torch import nn
 
 from refocal.core import registry
 from refocal.core.errors import BadModelError, BadOptionError, UnknownPartError
-from refocal.core.values import Contrast, Frames, Reach
+from refocal.core.values import UNIT, Contrast, Frames, Reach
 from refocal.parts.segmenters import _answers
 from refocal.parts.segmenters._agglomerate import agglomerate, contacts
 
@@ -81,7 +81,7 @@ class TestEverySegmenter:
         rng = np.random.default_rng(0)
         segment = registry.make("segmenters", kind, model=STUBS[kind]())
         for counts in (np.zeros((2, 20, 24)), np.ones((2, 20, 24)), rng.random((1, 33, 17))):
-            assert segment(Frames(counts.astype(np.float32))).shape == counts.shape
+            assert segment(Frames(counts.astype(np.float32), contrast=UNIT)).shape == counts.shape
 
     def test_wrong_models_and_options_are_refused(self, kind: str) -> None:
         with pytest.raises(UnknownPartError, match="no shipped model"):

@@ -20,7 +20,7 @@ import numpy as np
 from refocal.core import registry
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import BadOptionError, TileError
-from refocal.core.values import Contrast, Counts, Degradation, Example, Frames, Grade, Pixels, Restored, Restorer
+from refocal.core.values import UNIT, Contrast, Counts, Degradation, Example, Frames, Grade, Pixels, Restored, Restorer
 from refocal.engine.loop import run
 from refocal.parts.formats import is_image_name, open_image
 
@@ -138,7 +138,7 @@ def degrade(truth: Truth, degradation: Degradation, seed: int, frames: int = 1) 
         return Example(Frames(truth.seen[None], contrast=contrast, pixel_nm=truth.pixel_nm), unit)
     rng = np.random.default_rng([seed, zlib.crc32(f"{truth.group}/{truth.name}".encode())])
     sharp = np.repeat(unit[None], frames, axis=0)
-    seen = degradation(Example(Frames(sharp, pixel_nm=truth.pixel_nm), unit), rng)
+    seen = degradation(Example(Frames(sharp, contrast=UNIT, pixel_nm=truth.pixel_nm), unit), rng)
     counts = contrast.counts(seen.frames.counts, truth.counts.dtype)
     return Example(Frames(counts, contrast=contrast, pixel_nm=truth.pixel_nm), unit, seen.hints)
 
