@@ -1,4 +1,4 @@
-"""refocal: grade electron-microscopy tiles, restore the soft ones, say what must be retaken, and show the proof.
+"""Grade electron-microscopy tiles, restore the soft ones, say what must be retaken, and show the proof.
 
     import refocal
 
