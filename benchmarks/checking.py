@@ -18,7 +18,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from refocal.core import registry
-from refocal.core.values import Contrast, Example, Frames, Restored
+from refocal.core.values import UNIT, Contrast, Example, Frames, Restored
 from refocal.engine.backends import learned
 from refocal.engine.check import Checked, check
 
@@ -51,7 +51,7 @@ def spoiled(crop: np.ndarray, rng: np.random.Generator) -> Frames:
     unit = contrast.unit(crop)
     profile = str(rng.choice(["gaussian", "disc"]))
     blur = registry.make("degradations", "defocus", sigma_px=float(rng.uniform(0.8, 3)), profile=profile)
-    soft = blur(Example(Frames(unit[None]), unit), rng).frames.image
+    soft = blur(Example(Frames(unit[None], contrast=UNIT), unit), rng).frames.image
     noise = rng.uniform(2, 10) / 255 * rng.standard_normal(crop.shape, np.float32)
     return Frames(contrast.counts(soft + noise.astype(np.float32), np.uint8)[None], contrast=contrast)
 

@@ -25,7 +25,7 @@ from _fold_tables import DATA, EIGHT_BIT, folded, models_in, vnc, write_tables
 from scipy import ndimage
 
 from refocal.core import registry
-from refocal.core.values import Example, Frames
+from refocal.core.values import UNIT, Example, Frames
 from refocal.imaging import fold_geometry
 from refocal.imaging.fold_detection import Search
 from refocal.imaging.fold_geometry import Fold
@@ -75,7 +75,7 @@ def detect() -> None:
         flat = stack[number % len(stack)]
         rng = np.random.default_rng(number)
         options = {"wave_px": [0.0, 4.0], "grey": [0.0, 0.12], "dark_px": [5.0, 30.0]}
-        seen = registry.make("degradations", "fold", **options)(Example(Frames(flat[None]), flat), rng)
+        seen = registry.make("degradations", "fold", **options)(Example(Frames(flat[None], contrast=UNIT), flat), rng)
         noisy = np.clip(seen.frames.image + rng.normal(0, 0.03, flat.shape), 0, 1).astype(np.float32)
         lines_found = search(noisy)
         if not lines_found:

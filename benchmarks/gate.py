@@ -25,7 +25,7 @@ from scipy.optimize import lsq_linear, nnls
 from scipy.stats import rankdata
 
 from refocal.core import registry
-from refocal.core.values import Frames
+from refocal.core.values import Contrast, Frames
 from refocal.imaging.structure_function import X, Y, structure
 
 SIGMAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
@@ -178,7 +178,7 @@ def speed(gate: Any, data: Path, dtype: Any) -> float:
     """Return Mpx/s of grading a 3128x2724 tile on one thread, median of 30."""
     image = next(images(data, TRAINING["mussel"]))
     tile = np.tile(image, (2, 2))[:2724, :3128].astype(dtype)
-    frames = Frames(tile[None])
+    frames = Frames(tile[None], contrast=Contrast.of(dtype))
     seconds = []
     for _ in range(30):
         start = time.perf_counter()

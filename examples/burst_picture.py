@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from refocal.core import registry
-from refocal.core.values import Contrast, Example, Frames, ImageInfo
+from refocal.core.values import UNIT, Contrast, Example, Frames, ImageInfo
 from refocal.imaging.phantom import draw_section
 from refocal.parts.formats import create_image
 
@@ -21,7 +21,7 @@ def picture(path: Path) -> None:
     """Write one row of four crops with white gaps."""
     truth = draw_section((EDGE, EDGE), 5)
     stream = registry.make("degradations", "stream", length_px=6.0, electrons=60.0)
-    seen = stream(Example(Frames(np.stack([truth] * FRAMES)), truth), np.random.default_rng(2))
+    seen = stream(Example(Frames(np.stack([truth] * FRAMES), contrast=UNIT), truth), np.random.default_rng(2))
     burst = Frames(GREY.counts(seen.frames.counts, np.uint8), 0, GREY)
     made = [registry.make("restorers", "merge", by="mean"), registry.make("restorers", "burst", model="burst-em")]
     crops = [burst.image, *(restorer([burst])[0].counts for restorer in made), GREY.counts(truth, np.uint8)]

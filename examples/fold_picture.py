@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from refocal.core.values import INVENTED, MOVED, Contrast, Counts, Example, Frames, Pixels
+from refocal.core.values import INVENTED, MOVED, UNIT, Contrast, Counts, Example, Frames, Pixels
 from refocal.imaging.fold_detection import DarkLine, Search
 from refocal.imaging.phantom import draw_section
 from refocal.parts.degradations.fold import Fold
@@ -29,7 +29,7 @@ def picture(path: Path) -> None:
     flat = draw_section((EDGE, EDGE), 11, pixel_nm=8.0)
     planes = np.stack([bent(flat, rng), flat, bent(flat, rng)])
     fold = Fold(dark_px=9.0, lost_px=26.0, decay=0.06)
-    frames = fold(Example(Frames(planes, 1), flat), rng).frames
+    frames = fold(Example(Frames(planes, 1, UNIT), flat), rng).frames
     frames = Frames(EIGHT_BIT.counts(frames.counts, np.uint8), 1, EIGHT_BIT)
     (got,) = Unfold()([frames])
     assert got.origin is not None and got.flow is not None  # noqa: PT018

@@ -1,14 +1,17 @@
-"""refocal for people with one image."""
+"""refocal for people with one image, or one stack."""
 
+import importlib
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refocal.core.errors import BadOptionError, UnsupportedError
-from refocal.core.values import Contrast, Counts, Frames, Restorer
+from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Restorer
 from refocal.engine.backends import learned
 from refocal.parts.formats import open_image
 
@@ -44,18 +47,22 @@ def restore(
     model: str | Path | Restorer = "gran-em",
     *,
     contrast: tuple[float, float] | None = None,
+    progress: bool | Callable[[int, int], None] | None = None,
 ) -> Counts:
-    """Restore one image, whatever its grade.
+    """Restore one image or stack, whatever its grade.
 
     Parameters
     ----------
     image
-        (y, x) or (page, y, x) array, or the path of an image file.
+        (y, x) or (page, y, x) array, a list of (y, x) pages, or the path of an image file.
     model
         Name or path of a model, or a restorer.
     contrast
         Counts that mean black and white. Without it the range of 8-bit images, and the 0.1 and 99.9 percentiles of
         all others.
+    progress
+        None shows a bar for stacks if standard error is a terminal, True always, False never; the bar needs the
+        package tqdm, and without it nothing is shown. Or what is called after each page with (done, total).
 
     Returns
     -------
@@ -65,22 +72,64 @@ def restore(
     Raises
     ------
     UnreadableError, UnsupportedError
-        If the image cannot be read, is no (y, x) or (page, y, x) array, or holds values that are not finite.
+        If the image cannot be read, is no grey (y, x) or (page, y, x) array, or holds values that are not finite.
     UsageError
         If there is no such model, or the contrast is no range.
     """
-    counts = _read(Path(image)) if isinstance(image, str | Path) else np.asarray(image)
-    if counts.ndim not in (2, 3) or counts.dtype.kind not in "uif" or 0 in counts.shape:
-        raise UnsupportedError(
-            f"expected a grey (y, x) or (page, y, x) array of numbers, got shape {counts.shape} of {counts.dtype}"
-        )
-    if counts.dtype.kind == "f" and not np.isfinite(counts).all():
-        raise UnsupportedError("the image has NaN or infinite pixels; give them finite values first")
+    counts, _ = _counts(image)
     restorer = load(model) if isinstance(model, str | Path) else model
     scale = _contrast(counts) if contrast is None else _given(contrast)
+    # Pages that were read here are restored in place: a stack needs its memory once.
+    out = counts if isinstance(image, str | Path) else np.empty(counts.shape, counts.dtype)
+    pages = [(counts, out)] if counts.ndim == 2 else list(zip(counts, out, strict=True))
+    with _shown(progress, len(pages)) as show:
+        for done, (page, restored) in enumerate(pages, 1):
+            restored[...] = restorer([Frames(page[None], contrast=scale)])[0].counts
+            show(done, len(pages))
+    return out
+
+
+def grade(
+    image: Counts | str | Path | Sequence[Counts],
+    gate: str | Gate = "sharpness",
+    *,
+    pixel_nm: float | None = None,
+    contrast: tuple[float, float] | None = None,
+) -> Grade | list[Grade]:
+    """Measure blur, noise and astigmatism of one image or stack, and say what a run would do with it.
+
+    Parameters
+    ----------
+    image
+        As for `restore`.
+    gate
+        Name of a gate, with its options as `NAME:OPTION=VALUE,...`, e.g. `sharpness:keep_px=0.9`, or a gate.
+    pixel_nm
+        Pixel edge, nm; without it what the file says. Only some gates ask for it.
+    contrast
+        As for `restore`.
+
+    Returns
+    -------
+    Grade or list of Grade
+        One for a (y, x) image, a list with one for each page of a stack.
+
+    Raises
+    ------
+    UnreadableError, UnsupportedError
+        As for `restore`; also if the gate was made for another pixel size.
+    UsageError
+        If there is no such gate, it does not take an option, or the contrast is no range.
+    """
+    from refocal.engine.job import Part
+
+    judge: Gate = Part.parse(gate).make("gates") if isinstance(gate, str) else gate
+    counts, recorded_nm = _counts(image)
+    scale = _contrast(counts) if contrast is None else _given(contrast)
+    edge = recorded_nm if pixel_nm is None else pixel_nm
     pages = counts if counts.ndim == 3 else counts[None]
-    restored = np.stack([restorer([Frames(page[None], contrast=scale)])[0].counts for page in pages])
-    return restored.reshape(counts.shape)
+    grades = [judge(Frames(page[None], contrast=scale, pixel_nm=edge)) for page in pages]
+    return grades if counts.ndim == 3 else grades[0]
 
 
 def watch(
@@ -158,7 +207,46 @@ def _contrast(counts: Counts) -> Contrast:
     return Contrast(float(low), float(high) if high > low else float(low) + 1)
 
 
-def _read(path: Path) -> Counts:
+def _counts(image: Counts | str | Path | Sequence[Counts]) -> tuple[Counts, float | None]:
+    """Return (y, x) or (page, y, x) counts that can be worked on, and the pixel size that a file says."""
+    counts, pixel_nm = _read(Path(image)) if isinstance(image, str | Path) else (np.asarray(image), None)
+    if counts.ndim not in (2, 3) or counts.dtype.kind not in "uif" or 0 in counts.shape:
+        raise UnsupportedError(
+            f"expected a grey (y, x) or (page, y, x) array of numbers, got shape {counts.shape} of {counts.dtype}"
+        )
+    # A file says itself what its pages are, and so does a list.
+    if counts.ndim == 3 and counts.shape[2] in (3, 4) and not isinstance(image, str | Path | list | tuple):
+        raise UnsupportedError(
+            f"expected a grey (y, x) or (page, y, x) array, got shape {counts.shape}, which looks like colours; give "
+            "one channel, image[..., 0], or their mean, image[..., :3].mean(axis=-1).astype(image.dtype); "
+            "for a stack of pages as narrow as this give list(image)"
+        )
+    if counts.dtype.kind == "f" and not np.isfinite(counts).all():
+        raise UnsupportedError("the image has NaN or infinite pixels; give them finite values first")
+    return counts, pixel_nm
+
+
+def _read(path: Path) -> tuple[Counts, float | None]:
     with open_image(path) as image:
-        pages = [image.read(page) for page in range(image.info.shape[0])]
-    return np.stack(pages) if len(pages) > 1 else pages[0]
+        pages = np.empty(image.info.shape, image.info.dtype)
+        for number, page in enumerate(pages):
+            page[...] = image.read(number)
+        return pages if len(pages) > 1 else pages[0], image.info.pixel_nm
+
+
+@contextmanager
+def _shown(progress: bool | Callable[[int, int], None] | None, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Give what is called with (done, total) after each page."""
+    if callable(progress):
+        yield progress
+        return
+    wanted = total > 1 and sys.stderr is not None and sys.stderr.isatty() if progress is None else progress
+    try:
+        tqdm = importlib.import_module("tqdm.auto").tqdm if wanted else None
+    except ImportError:
+        tqdm = None
+    if tqdm is None:
+        yield lambda done, total: None
+        return
+    with tqdm(total=total, unit="page", desc="refocal") as bar:
+        yield lambda done, total: bar.update()

@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,56 +15,45 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from refocal.core.blocks import Block, Box, plan
+from refocal.core.blocks import plan
 from refocal.core.errors import UnreadableError
 from refocal.core.values import Frames, Grade, Reach, Restored
 from refocal.engine.loop import run
+from refocal.engine.memory import ArraySink, ArraySource
 from refocal.eventlog.log import Log, done, read_log
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DECISIONS = {"keep": "kept", "restore": "restored", "retake": "retake", "no_content": "no_content"}
 
 
-@dataclass
-class Blocks:
-    """A source: blocks of one array."""
+def damaged(keys):
+    """A class of sources that cannot read some blocks."""
 
-    image: np.ndarray
-    blocks: list[Block]
-    read_fails: frozenset[str] = frozenset()
+    class Damaged(ArraySource):
+        def read(self, block):
+            if block.key in keys:
+                raise UnreadableError(f"{block.key}: damaged,\nbadly")
+            return super().read(block)
 
-    def __iter__(self):
-        return iter(self.blocks)
-
-    def read(self, block):
-        if block.key in self.read_fails:
-            raise UnreadableError(f"{block.key}: damaged,\nbadly")
-        return Frames(self.image[block.read.slices][None])
+    return Damaged
 
 
-@dataclass
-class Canvas:
-    """A sink: pastes write boxes; knows the blocks it was told of."""
+class Full(ArraySink):
+    """A sink that cannot take some blocks."""
 
-    image: np.ndarray
-    known: frozenset[str] = frozenset()
-    write_fails: frozenset[str] = frozenset()
-    written: Counter = field(default_factory=Counter)
-
-    def has(self, block):
-        return block.key in self.known
+    fails = frozenset()
 
     def write(self, block, restored):
-        self._paste(block, restored.counts)
+        self.check(block)
+        super().write(block, restored)
 
     def carry(self, block, frames, grade):
-        self._paste(block, frames.image)
+        self.check(block)
+        super().carry(block, frames, grade)
 
-    def _paste(self, block, counts):
-        if block.key in self.write_fails:
+    def check(self, block):
+        if block.key in self.fails:
             raise OSError(28, "No space left on device")
-        self.image[block.write.slices] = counts[block.write.inside(block.read)]
-        self.written[block.key] += 1
 
 
 class Blur:
@@ -123,11 +111,12 @@ def append_to(events):
 )
 def test_blockwise_with_halo_equals_whole_image(shape, size, radius, batch, ahead, seed):
     image = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-    restorer, sink = Blur(radius), Canvas(np.zeros_like(image))
+    restorer, got = Blur(radius), np.zeros_like(image)
+    sink = ArraySink(got)
     blocks = list(plan(shape, size, (radius, radius)))
-    summary = run(Blocks(image, blocks), restorer, sink, batch=batch, ahead=ahead)
-    np.testing.assert_array_equal(sink.image, Blur(radius).one(image))
-    assert summary.counts["restored"] == len(blocks) == sum(sink.written.values())
+    summary = run(ArraySource.cut(image, blocks), restorer, sink, batch=batch, ahead=ahead)
+    np.testing.assert_array_equal(got, Blur(radius).one(image))
+    assert summary.counts["restored"] == len(blocks) == len(sink.counts)
     assert max(restorer.batches) <= batch
 
 
@@ -141,10 +130,11 @@ def test_blockwise_with_halo_equals_whole_image(shape, size, radius, batch, ahea
 def test_order_and_batching_never_change_pixels_or_events(order, batch, ahead, known):
     image, blocks = numbered(12)
     expected = {n: {0: n, 1: 2 * n, 2: n, 3: n}[n % 4] for n in range(12)}
-    sink = Canvas(np.full_like(image, -1), known=frozenset(blocks[n].key for n in known))
+    got = np.full_like(image, -1)
+    sink = ArraySink(got, known=[blocks[n].key for n in known])
     events, shown = [], []
     summary = run(
-        Blocks(image, [blocks[n] for n in order]),
+        ArraySource.cut(image, [blocks[n] for n in order]),
         Double(),
         sink,
         gate=by_first_pixel,
@@ -154,7 +144,7 @@ def test_order_and_batching_never_change_pixels_or_events(order, batch, ahead, k
         progress=shown.append,
     )
     for n, block in enumerate(blocks):
-        assert (sink.image[block.write.slices] == (-1 if n in known else expected[n])).all()
+        assert (got[block.write.slices] == (-1 if n in known else expected[n])).all()
     assert Counter(e["key"] for e in events) == Counter(blocks[n].key for n in range(12) if n not in known)
     assert len(shown) == 12
     assert summary.counts["skipped"] == len(known)
@@ -184,9 +174,11 @@ def test_bad_tiles_fail_alone(read, gate, restore, write, batch):
         return Grade("restore", "")
 
     events = []
-    sink = Canvas(np.full_like(image, -1), write_fails=frozenset(keys[n] for n in write))
+    got = np.full_like(image, -1)
+    sink = Full(got)
+    sink.fails = {keys[n] for n in write}
     summary = run(
-        Blocks(image, blocks, read_fails=frozenset(keys[n] for n in read)),
+        damaged({keys[n] for n in read}).cut(image, blocks),
         Blur(0, fails=restore),
         sink,
         gate=grade,
@@ -199,7 +191,7 @@ def test_bad_tiles_fail_alone(read, gate, restore, write, batch):
     assert summary.counts["failed"] == len(bad) - len(read)
     assert summary.counts["restored"] == 10 - len(bad)
     for n, block in enumerate(blocks):
-        assert (sink.image[block.write.slices] == (-1 if n in bad else n)).all()
+        assert (got[block.write.slices] == (-1 if n in bad else n)).all()
     assert Counter(e["key"] for e in events) == Counter(keys)
     assert all((e["error"] is not None) == (e["decision"] in ("failed", "unreadable")) for e in events)
     assert not any("\n" in e["error"] for e in events if e["error"])
@@ -212,20 +204,21 @@ def test_resume_after_a_torn_line_redoes_exactly_one_block(count, share):
     job = {"model": "double"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.jsonl"
-        first = Canvas(np.zeros_like(image))
+        got = np.zeros_like(image)
         with Log(path) as log:
             log.start(job)
-            run(Blocks(image, blocks), Double(), first, log=log)
+            run(ArraySource.cut(image, blocks), Double(), ArraySink(got), log=log)
         text = path.read_bytes()
         last = text.splitlines(keepends=True)[-1]
         cut = 2 + (len(last) - 2) * share // 1000  # at least the newline and the brace, at most the whole line
         path.write_bytes(text[:-cut])
         with Log(path) as log:
             sha = log.start(job)
-            again = Canvas(first.image, known=frozenset(done(path, sha)))
-            summary = run(Blocks(image, blocks), Double(), again, log=log)
+            again = ArraySink(got, known=done(path, sha))
+            summary = run(ArraySource.cut(image, blocks), Double(), again, log=log)
         assert (summary.counts["restored"], summary.counts["skipped"]) == (1, count - 1)
-        assert sum(again.written.values()) == 1
+        assert len(again.counts) == 1
+        np.testing.assert_array_equal(got, 2 * image)
         assert set(done(path, sha)) == {b.key for b in blocks}
         assert sum(e["event"] == "tile" for e in read_log(path)) == count
 
@@ -234,22 +227,23 @@ def test_resume_after_a_torn_line_redoes_exactly_one_block(count, share):
 @given(shards=st.integers(1, 5), count=st.integers(1, 25), batch=st.integers(1, 4))
 def test_concurrent_shards_that_share_a_log_equal_one_run(shards, count, batch):
     image, blocks = numbered(count)
-    one, many = Canvas(np.zeros_like(image)), Canvas(np.zeros_like(image))
-    run(Blocks(image, blocks), Double(), one)
+    one, many = np.zeros_like(image), np.zeros_like(image)
+    run(ArraySource.cut(image, blocks), Double(), ArraySink(one))
+    shared = ArraySink(many)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.jsonl"
 
         def shard(index):
             with Log(path) as log:
                 log.start({"model": "double"}, shard=index)
-                run(Blocks(image, blocks[index::shards]), Double(), many, log=log, batch=batch)
+                run(ArraySource.cut(image, blocks[index::shards]), Double(), shared, log=log, batch=batch)
 
         with ThreadPoolExecutor(shards) as pool:
             list(pool.map(shard, range(shards)))
         events = list(read_log(path))
         # A shard that opens the log while another writes may see half a line and add an empty one: harmless.
         assert len([line for line in path.read_bytes().splitlines() if line]) == len(events) == count + shards
-    np.testing.assert_array_equal(many.image, one.image)
+    np.testing.assert_array_equal(many, one)
     assert Counter(e["key"] for e in events if e["event"] == "tile") == Counter(b.key for b in blocks)
 
 
@@ -259,17 +253,17 @@ def test_endless_source_is_not_delayed_by_batching(batch, gate):
     image, blocks = numbered(6)
     settled = threading.Semaphore(0)
 
-    class Microscope(Blocks):
+    class Microscope(ArraySource):
         def __iter__(self):
-            for block in self.blocks:
+            for block in super().__iter__():
                 yield block
                 assert settled.acquire(timeout=20), "the next tile only comes when this one is done"
 
-    sink = Canvas(np.zeros_like(image))
+    sink = ArraySink()
     summary = run(
-        Microscope(image, blocks), Double(), sink, gate=gate, batch=batch, progress=lambda _: settled.release()
+        Microscope.cut(image, blocks), Double(), sink, gate=gate, batch=batch, progress=lambda _: settled.release()
     )
-    assert sum(sink.written.values()) == 6
+    assert len(sink.counts) == 6
     assert summary.failed == ()
 
 
@@ -285,14 +279,14 @@ def test_ready_blocks_of_one_shape_are_batched():
             assert len({f.counts.shape for f in batch}) == 1
             return restorer(batch)
 
-    class Noted(Blocks):
+    class Noted(ArraySource):
         def read(self, block):
             frames = super().read(block)
-            if next(count) == len(self.blocks):
+            if next(count) == len(self):
                 everything_read.set()
             return frames
 
-    run(Noted(image, blocks), Slow(), Canvas(np.ones_like(image)), batch=4, ahead=9)
+    run(Noted.cut(image, blocks), Slow(), ArraySink(), batch=4, ahead=9)
     assert sum(restorer.batches) == 9
     assert max(restorer.batches) >= 3  # four of 16 x 16; one may have been taken before the others were there
     assert len(restorer.batches) <= 6
@@ -304,9 +298,9 @@ def test_memory_is_bounded(batch, ahead, gate):
     alive, most, lock = set(), [0], threading.Lock()
     image, blocks = numbered(60)
 
-    class Counted(Blocks):
+    class Counted(ArraySource):
         def read(self, block):
-            counts = self.image[block.read.slices][None].copy()
+            counts = super().read(block).counts.copy()
             with lock:
                 alive.add(block.key)
                 most[0] = max(most[0], len(alive))
@@ -318,7 +312,7 @@ def test_memory_is_bounded(batch, ahead, gate):
             threading.Event().wait(0.001)
             return super().__call__(batch)
 
-    run(Counted(image, blocks), Sleepy(), Canvas(np.zeros_like(image)), gate=gate, batch=batch, ahead=ahead)
+    run(Counted.cut(image, blocks), Sleepy(), ArraySink(keep=False), gate=gate, batch=batch, ahead=ahead)
     assert most[0] <= ahead + batch
     assert not alive
 
@@ -326,20 +320,20 @@ def test_memory_is_bounded(batch, ahead, gate):
 def test_dead_source_is_an_exception_after_its_blocks_are_done():
     image, blocks = numbered(5)
 
-    class Dying(Blocks):
+    class Dying(ArraySource):
         def __iter__(self):
-            yield from self.blocks
+            yield from super().__iter__()
             raise ConnectionError("the stage is gone")
 
-    events, sink = [], Canvas(np.zeros_like(image))
+    events, sink = [], ArraySink()
     with pytest.raises(ConnectionError, match="the stage is gone"):
-        run(Dying(image, blocks), Double(), sink, log=append_to(events))
-    assert len(events) == 5 == sum(sink.written.values())
+        run(Dying.cut(image, blocks), Double(), sink, log=append_to(events))
+    assert len(events) == 5 == len(sink.counts)
 
 
 def test_interrupt_leaves_whole_results_and_no_threads():
     image, blocks = numbered(30)
-    sink, events = Canvas(np.zeros_like(image)), []
+    sink, events = ArraySink(), []
 
     class Interrupted(Double):
         calls = 0
@@ -351,8 +345,8 @@ def test_interrupt_leaves_whole_results_and_no_threads():
             return super().__call__(batch)
 
     with pytest.raises(KeyboardInterrupt):
-        run(Blocks(image, blocks), Interrupted(), sink, log=append_to(events), batch=2)
-    assert {e["key"] for e in events} == set(sink.written)
+        run(ArraySource.cut(image, blocks), Interrupted(), sink, log=append_to(events), batch=2)
+    assert {e["key"] for e in events} == set(sink.counts)
     assert 2 <= len(events) <= 4
     for thread in threading.enumerate():
         if thread.name.startswith("refocal"):
@@ -369,31 +363,26 @@ def test_batch_that_fails_is_retried_one_by_one_and_restorers_are_checked():
                 raise MemoryError
             return super().__call__(batch)
 
-    sink = Canvas(np.zeros_like(image))
-    assert run(Blocks(image, blocks), OnlySingles(), sink, batch=4).failed == ()
-    np.testing.assert_array_equal(sink.image, 2 * image)
+    got = np.zeros_like(image)
+    assert run(ArraySource.cut(image, blocks), OnlySingles(), ArraySink(got), batch=4).failed == ()
+    np.testing.assert_array_equal(got, 2 * image)
     for wrong in (lambda batch: [], lambda batch: [Restored(f.image[1:]) for f in batch]):
-        summary = run(Blocks(image, blocks), wrong, Canvas(np.zeros_like(image)))
+        summary = run(ArraySource.cut(image, blocks), wrong, ArraySink())
         assert summary.counts["failed"] == 4
 
 
 def test_event_describes_the_block():
     counts = np.array([[0, 255], [7, 8]], np.uint8)
 
-    class One(Blocks):
-        def read(self, block):
-            return Frames(counts[None], pixel_nm=4.0)
-
-    class Facts(Canvas):
+    class Facts(ArraySink):
         def write(self, block, restored):
             return {"output": "x.tif", "output_sha256": "ab"}
 
     events, ticks = [], itertools.count()
-    block = Block("a/b.tif#3", Box((0, 0), (2, 2)), Box((0, 0), (2, 2)))
     summary = run(
-        One(counts, [block]),
+        ArraySource({"a/b.tif#3": counts}, pixel_nm=4.0),
         lambda batch: [Restored(f.image) for f in batch],
-        Facts(counts),
+        Facts(),
         gate=lambda _: Grade("restore", "soft", sigma_px=1.5, noise=math.nan),
         log=append_to(events),
         clock=lambda: float(next(ticks)),
@@ -408,4 +397,4 @@ def test_event_describes_the_block():
     assert event["seconds"] > 0
     assert summary.seconds > event["seconds"]
     with pytest.raises(ValueError, match="at least 1"):
-        run(One(counts, []), Double(), Facts(counts), batch=0)
+        run(ArraySource({}), Double(), ArraySink(), batch=0)

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from refocal.core import registry
-from refocal.core.values import Contrast, Example, Frames
+from refocal.core.values import UNIT, Contrast, Example, Frames
 from refocal.imaging import fold_geometry
 from refocal.imaging.fold_detection import Search
 from refocal.parts.formats import open_image
@@ -24,7 +24,7 @@ def tissue(side: int = 360, seed: int = 0) -> np.ndarray:
 def folded(seed: int, **options: object) -> tuple[np.ndarray, Example]:
     flat = tissue(seed=seed)
     rng = np.random.default_rng(seed)
-    seen = registry.make("degradations", "fold", **options)(Example(Frames(flat[None]), flat), rng)
+    seen = registry.make("degradations", "fold", **options)(Example(Frames(flat[None], contrast=UNIT), flat), rng)
     noisy = seen.frames.image + rng.normal(0, 0.03, flat.shape)
     return np.clip(noisy, 0, 1).astype(np.float32), seen
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from refocal.core import registry
 from refocal.core.errors import BadModelError, BadOptionError
-from refocal.core.values import Frames, ImageInfo
+from refocal.core.values import UNIT, Frames, ImageInfo
 from refocal.learn.evaluate import cells
 from refocal.learn.examples import labelled
 from refocal.learn.examples.labelled import LabelledTiles, read_labelled
@@ -82,7 +82,7 @@ def test_a_segmentation_without_cells_is_scored_as_what_it_is() -> None:
     from refocal.core.values import Reach
 
     segment = registry.make("segmenters", "contour_watershed", model=Nothing(Reach(0, 4)), mask_level=0.5)
-    found = segment(Frames(np.full((1, 96, 96), 0.5, np.float32)))
+    found = segment(Frames(np.full((1, 96, 96), 0.5, np.float32), contrast=UNIT))
     assert not found.any()
     truth = grown()[None].astype(np.int64)
     scores = cells.compare(found, truth, {})

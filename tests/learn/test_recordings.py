@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError, UsageError
-from refocal.core.values import Example, Frames, ImageInfo
+from refocal.core.values import UNIT, Example, Frames, ImageInfo
 from refocal.engine.streams.source import propose_window
 from refocal.learn.examples.bursts import RecordedBursts, SharpBursts, burst_tiles
 from refocal.learn.examples.tiles import draw_examples
@@ -162,7 +162,7 @@ def test_sharp_tiles_become_bursts_of_a_number_of_frames_drawn_for_each_step(tmp
 def test_frames_of_the_degradation_are_registered_to_its_truth():
     image = cloth(120, 120, np.random.default_rng(2))
     calm = {"length_px": 0.0, "walk_px": 0.0, "electrons": 1e7, "nyquist": 1.0, "read": 0.0, "slack_px": 0.0}
-    example = Example(Frames(np.broadcast_to(image, (5, *image.shape)), 2), image)
+    example = Example(Frames(np.broadcast_to(image, (5, *image.shape)), 2, UNIT), image)
     seen = registry.make("degradations", "stream", **calm)(example, np.random.default_rng(1))
     inner = np.s_[:, 10:-10, 10:-10]
     errors = np.abs(seen.frames.counts - image)[inner].mean((1, 2))

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from refocal.core import registry
 from refocal.core.errors import UnsupportedError, UsageError
-from refocal.core.values import Frames, Grade, ImageInfo, Restored
+from refocal.core.values import UNIT, Frames, Grade, ImageInfo, Restored
 from refocal.engine.check import check
 from refocal.imaging.noise import denoised, memory_of, noise_of
 from refocal.microscope.calibrate import calibrate
@@ -273,4 +273,4 @@ def test_check_never_raises() -> None:
         found = check(flat, Restored(flat.image), Grade("restore", ""))
         assert isinstance(found.ok, bool)
     nan = np.full((64, 64), np.nan, np.float32)
-    assert not check(Frames(np.zeros((1, 64, 64), np.float32)), Restored(nan), Grade("restore", "")).ok
+    assert not check(Frames(np.zeros((1, 64, 64), np.float32), contrast=UNIT), Restored(nan), Grade("restore", "")).ok

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refocal.core.errors import BadModelError, UnknownPartError
-from refocal.core.values import Frames
+from refocal.core.values import UNIT, Frames
 from refocal.engine import backends
 from refocal.learn.export import onnx_graph
 from refocal.models import header, torch_weights
@@ -170,7 +170,7 @@ def test_a_colour_model_restores_grey_images(tmp_path: Path, rng: np.random.Gene
     about = header.ModelHeader(name="c", net="gran", options=options, reach=onnx_graph.reach_of(colour), channels=3)
     torch_weights.save(colour, about, tmp_path / "c.safetensors", torch.float32)
     image = rng.random((1, 20, 24)).astype(np.float32)
-    (restored,) = backends.learned(tmp_path / "c.safetensors", "torch", device="cpu")([Frames(image)])
+    (restored,) = backends.learned(tmp_path / "c.safetensors", "torch", device="cpu")([Frames(image, contrast=UNIT)])
     with torch.no_grad():
         expected = colour.eval()(torch.from_numpy(image)[None].expand(-1, 3, -1, -1))[0].mean(0).numpy()
     assert np.abs(restored.counts - expected).max() < 1e-5
@@ -191,7 +191,7 @@ def test_shipped_models_are_whole_small_and_finite(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gran-em", "student-em"])
 def test_shipped_models_agree_on_every_runtime(name: str, rng: np.random.Generator) -> None:
-    given = [Frames(rng.random((1, 45, 64)).astype(np.float32))]
+    given = [Frames(rng.random((1, 45, 64)).astype(np.float32), contrast=UNIT)]
     (expected,) = backends.learned(name, "torch", device="cpu")(given)
     (got,) = backends.learned(name, "openvino", precision="f32")(given)
     assert np.abs(expected.counts - got.counts).max() < 1e-4

@@ -11,7 +11,7 @@ from torch import nn
 
 from refocal.core import registry
 from refocal.core.errors import BadModelError, BadOptionError, UnsupportedError
-from refocal.core.values import Contrast, Example, Frames
+from refocal.core.values import UNIT, Contrast, Example, Frames
 from refocal.learn import adapt
 from refocal.learn.evaluate import burst_phantoms
 from refocal.learn.export import onnx_graph
@@ -100,7 +100,7 @@ class TestNet:
         holes = np.full((2, 32, 32), np.nan, np.float32)
         holes[:, 0] = 1
         with pytest.raises(UnsupportedError, match="not finite"):
-            restorer([Frames(holes)])
+            restorer([Frames(holes, contrast=UNIT)])
 
     def test_a_net_of_three_frames_takes_three_in_windows(self) -> None:
         three = registry.make("nets", "deblurgan_v2", backbone="mobilenet_v2", window=128, frames=3).eval()
@@ -127,13 +127,14 @@ class TestBaselines:
     def test_the_best_frame_is_the_sharpest(self) -> None:
         frames = burst(noise=0.01, dtype="float32")
         blurred = np.stack([ndimage.gaussian_filter(f, s) for f, s in zip(frames.counts, (3, 2, 0, 2, 4), strict=True)])
-        got = registry.make("restorers", "merge", by="best")([Frames(blurred)])[0].counts
+        got = registry.make("restorers", "merge", by="best")([Frames(blurred, contrast=UNIT)])[0].counts
         assert np.array_equal(got, blurred[2])
 
     def test_shift_and_add_moves_frames_by_parts_of_a_pixel(self) -> None:
         sharp = ndimage.gaussian_filter(truth(128), 1.0)
         shifts = [(0, 0), (0.4, -0.7), (-0.8, 0.3), (0.6, 0.6)]
-        frames = Frames(np.stack([ndimage.shift(sharp, s, order=5, mode="mirror") for s in shifts]).astype(np.float32))
+        planes = np.stack([ndimage.shift(sharp, s, order=5, mode="mirror") for s in shifts]).astype(np.float32)
+        frames = Frames(planes, contrast=UNIT)
         inner = np.s_[8:-8, 8:-8]
         errors = {
             by: np.abs(registry.make("restorers", "merge", by=by)([frames])[0].counts - sharp)[inner].mean()
@@ -282,7 +283,7 @@ class TestMeters:
 def test_training_examples_of_a_burst_reach_the_loss() -> None:
     """Noisy, moved copies of a sharp crop, as the simulator of streams makes them."""
     sharp = truth()
-    example = Example(Frames(np.repeat(sharp[None], 5, 0)), sharp)
+    example = Example(Frames(np.repeat(sharp[None], 5, 0), contrast=UNIT), sharp)
     seen = registry.make("degradations", "motion", length_px=(3.0, 6.0))(example, np.random.default_rng(0))
     batch = Batch(*(torch.from_numpy(np.ascontiguousarray(a))[None] for a in (seen.frames.counts, sharp[None])))
     one = net().train()

@@ -8,7 +8,7 @@ from scipy import ndimage, signal
 from skimage.measure import moments_central
 
 from refocal.core import registry
-from refocal.core.values import Example, Frames
+from refocal.core.values import UNIT, Example, Frames
 from refocal.parts.degradations import _psf
 
 WIDTHS = st.floats(0.6, 8.0)
@@ -20,7 +20,7 @@ def make(kind, **options):
 
 def seen(image, kind, seed=0, pixel_nm=None, **options):
     image = np.asarray(image, np.float32)
-    example = Example(Frames(image[None], pixel_nm=pixel_nm), image)
+    example = Example(Frames(image[None], contrast=UNIT, pixel_nm=pixel_nm), image)
     return make(kind, **options)(example, np.random.default_rng(seed))
 
 
@@ -372,7 +372,7 @@ def test_a_chain_draws_probabilities_and_choices_as_stated():
     stamp = [{"kind": "quantise", "offset": 255}, {"kind": "quantise", "offset": -255}]
     chain = make("chain", steps=[{"choice": stamp, "weights": [3, 1], "probability": 0.5}])
     image = np.full((1, 1), 0.5, np.float32)
-    example = Example(Frames(image[None]), image)
+    example = Example(Frames(image[None], contrast=UNIT), image)
     rng = np.random.default_rng(0)
     results = [float(chain(example, rng).frames.counts[0, 0, 0]) for _ in range(4000)]
     assert np.mean(np.equal(results, 0.5)) == pytest.approx(0.5, abs=0.03)

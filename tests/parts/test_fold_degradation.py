@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from refocal.core import registry
-from refocal.core.values import Example, Frames
+from refocal.core.values import UNIT, Example, Frames
 from refocal.imaging import fold_geometry
 
 
@@ -13,7 +13,7 @@ def an_example(side: int = 220) -> Example:
     rng = np.random.default_rng(3)
     frames = np.stack([ndimage.gaussian_filter(rng.standard_normal((side, side)), 3) for _ in range(3)])
     frames = ((frames - frames.min()) / np.ptp(frames)).astype(np.float32)
-    return Example(Frames(frames, 1), frames[1].copy())
+    return Example(Frames(frames, 1, UNIT), frames[1].copy())
 
 
 def folded(seed: int = 0, **options: object) -> Example:

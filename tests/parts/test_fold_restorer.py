@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from refocal.core import registry
 from refocal.core.errors import UnsupportedError, UsageError
-from refocal.core.values import INVENTED, MOVED, RECORDED, Contrast, Example, Frames
+from refocal.core.values import INVENTED, MOVED, RECORDED, UNIT, Contrast, Example, Frames
 from refocal.imaging import fold_geometry
 from refocal.learn.export import onnx_graph
 from refocal.models import header, torch_weights
@@ -33,7 +33,7 @@ def folded(count: int = 3, seed: int = 4) -> Example:
     flat = sections(count)
     middle = count // 2
     fold = registry.make("degradations", "fold", dark_px=[6.0, 9.0], lost_px=[18.0, 24.0], decay=0.08)
-    return fold(Example(Frames(flat, middle), flat[middle]), np.random.default_rng(seed))
+    return fold(Example(Frames(flat, middle, UNIT), flat[middle]), np.random.default_rng(seed))
 
 
 def as_counts(planes: np.ndarray, dtype: str = "uint8", **more: object) -> Frames:
@@ -105,7 +105,7 @@ def test_a_flat_section_comes_back_as_it_is() -> None:
 
 def test_one_neighbour_is_enough() -> None:
     planes = folded().frames.counts[1:]
-    frames = Frames(Contrast(0, 1).counts(planes, "float32"), 0)
+    frames = Frames(planes, 0, UNIT)
     assert psnr(restore(frames).counts * 255, folded().truth) > psnr(planes[0] * 255, folded().truth) + 4
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Frames, Grade
+from refocal.core.values import Contrast, Frames, Grade
 from refocal.testing import GateContract
 from refocal.testing.gates import awkward, soft, texture
 
@@ -28,11 +28,11 @@ class TestEveryGate(GateContract):
 
 
 def grade(image: np.ndarray, **options: float) -> Grade:
-    return registry.make("gates", "sharpness", **options)(Frames(image[None]))
+    return registry.make("gates", "sharpness", **options)(Frames(image[None], contrast=Contrast.of(image.dtype)))
 
 
 def test_always_restores() -> None:
-    assert registry.make("gates", "always")(Frames(np.zeros((1, 1, 1)))).verdict == "restore"
+    assert registry.make("gates", "always")(Frames(np.zeros((1, 1, 1), np.uint8))).verdict == "restore"
 
 
 @pytest.mark.parametrize(

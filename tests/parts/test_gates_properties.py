@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from refocal.core import registry
-from refocal.core.values import Frames, Grade
+from refocal.core.values import Contrast, Frames, Grade
 
 SIDE = 256
 seeds = st.integers(0, 2**32 - 1)
@@ -33,7 +33,7 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
 def grade(image: np.ndarray, dtype: type = np.float32) -> Grade:
     if np.issubdtype(dtype, np.integer):
         image = image.round().clip(0, np.iinfo(dtype).max)
-    return registry.make("gates", "sharpness")(Frames(image.astype(dtype)[None]))
+    return registry.make("gates", "sharpness")(Frames(image.astype(dtype)[None], contrast=Contrast.of(dtype)))
 
 
 def sigma(image: np.ndarray) -> float:
@@ -111,7 +111,8 @@ def test_never_raises(shape: tuple[int, int], dtype: type, values: tuple[int, in
     counts = np.random.default_rng(seed).integers(*values, size=shape).astype(dtype)
     before = counts.copy()
     gate = registry.make("gates", "sharpness")
-    assert gate(Frames(counts[None])) == gate(Frames(counts[None]))
+    frames = Frames(counts[None], contrast=Contrast.of(dtype))
+    assert gate(frames) == gate(frames)
     np.testing.assert_array_equal(counts, before)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Frames
+from refocal.core.values import UNIT, Frames
 from refocal.engine import backends
 from refocal.learn.export import onnx_graph
 from refocal.models import header
@@ -71,7 +71,7 @@ def test_a_classical_restorer_sharpens_what_a_known_blur_softened(rng: np.random
 
     truth = gaussian_filter(rng.random((96, 96)), 1.0)
     truth = ((truth - truth.min()) / np.ptp(truth)).astype(np.float32)
-    blurred = Frames(gaussian_filter(truth, 1.5, mode="mirror")[None])
+    blurred = Frames(gaussian_filter(truth, 1.5, mode="mirror")[None], contrast=UNIT)
     before = np.mean((blurred.image - truth) ** 2)
     for kind, options in (
         ("wiener", {"sigma_px": 1.5, "noise": 1e-3}),
@@ -91,6 +91,7 @@ def test_wiener_and_richardson_lucy_agree_with_scikit_image(rng: np.random.Gener
     image = (image - image.min()) / np.ptp(image)
     kernel = np.outer(*[np.exp(-0.5 * (np.arange(-6, 7) / 1.2) ** 2)] * 2)
     kernel /= kernel.sum()
-    (ours,) = registry.make("restorers", "richardson_lucy", kernel=kernel.tolist(), iterations=5)([Frames(image[None])])
+    restorer = registry.make("restorers", "richardson_lucy", kernel=kernel.tolist(), iterations=5)
+    (ours,) = restorer([Frames(image[None], contrast=UNIT)])
     reference = restoration.richardson_lucy(np.pad(image, 40, mode="reflect"), kernel, num_iter=5, clip=False)
     assert np.abs(ours.counts - reference[40:-40, 40:-40]).max() < 2e-3

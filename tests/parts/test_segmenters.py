@@ -10,6 +10,7 @@ from scipy import ndimage
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
 from refocal.core.values import Frames
+from refocal.models import runtimes
 from refocal.parts.segmenters import _answers
 from refocal.parts.segmenters._agglomerate import agglomerate, contacts
 from refocal.testing import SegmenterContract

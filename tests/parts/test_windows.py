@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from refocal.core import registry
-from refocal.core.values import Contrast, Frames, Reach
+from refocal.core.values import UNIT, Contrast, Frames, Reach
 from refocal.parts.restorers._tiling import fades
 from refocal.parts.restorers.torch_model import TorchModel
 
@@ -46,7 +46,7 @@ def test_weights_add_up_to_one_at_every_pixel(length: int, eighth: int) -> None:
 @pytest.mark.parametrize("shape", [(32, 32), (33, 100), (7, 50), (1, 1), (90, 57)])
 def test_every_size_is_restored_window_by_window(shape: tuple[int, int], rng: np.random.Generator) -> None:
     image = np.full(shape, 0.25, np.float32)
-    (restored,) = TorchModel(Mean(), device="cpu")([Frames(image[None])])
+    (restored,) = TorchModel(Mean(), device="cpu")([Frames(image[None], contrast=UNIT)])
     assert restored.counts.shape == shape
     assert np.allclose(restored.counts, 0.5)
 
@@ -54,7 +54,7 @@ def test_every_size_is_restored_window_by_window(shape: tuple[int, int], rng: np
 def test_windows_fade_into_each_other_without_a_step(rng: np.random.Generator) -> None:
     image = np.zeros((32, 160), np.float32)
     image[:, 80:] = 1
-    (restored,) = TorchModel(Mean(), device="cpu")([Frames(image[None])])
+    (restored,) = TorchModel(Mean(), device="cpu")([Frames(image[None], contrast=UNIT)])
     added = restored.counts - image
     # The means of neighbouring windows differ by up to 1 and fade over twice the halo.
     assert np.abs(np.diff(added[16])).max() < 1 / 8 + 1e-3

@@ -91,7 +91,8 @@ class Frames:
     counts: Counts
     """(frame, y, x), as the microscope wrote them."""
     target: int = 0
-    contrast: Contrast = UNIT
+    contrast: Contrast = None  # type: ignore[assignment]  # never None after __post_init__
+    """Without it the range of the dtype, for integers. Counts of other dtypes have no range and need one."""
     valid: NDArray[np.bool_] | None = None
     """(frame, y, x) or None where every pixel counts."""
     pixel_nm: float | None = None
@@ -99,17 +100,33 @@ class Frames:
     """Set where these are a piece of a larger field; pixels outside of its core may come back as they were."""
 
     def __post_init__(self) -> None:
-        """Refuse anything but (frame, y, x)."""
+        """Refuse anything but (frame, y, x), and take the contrast of integers from their dtype.
+
+        Raises
+        ------
+        ValueError
+            If the axes or the target are wrong, or counts that are no integers come without a contrast.
+        """
         if self.counts.ndim != 3:
             raise ValueError(f"frames need the axes (frame, y, x), got shape {self.counts.shape}")
         if not 0 <= self.target < self.counts.shape[0]:
             raise ValueError(f"target frame {self.target} is not among {self.counts.shape[0]} frames")
+        if self.contrast is None:
+            object.__setattr__(self, "contrast", _range_of(self.counts.dtype))
 
     @property
     def image(self) -> Counts:
         """The (y, x) counts of the target frame."""
         view: Counts = self.counts[self.target]
         return view
+
+
+def _range_of(dtype: np.dtype[Any]) -> Contrast:
+    if dtype.kind not in "ui":
+        raise ValueError(
+            f"frames of {dtype} need a contrast, the counts that mean black and white, e.g. contrast=Contrast(0, 255)"
+        )
+    return Contrast.of(dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Example, Frames
+from refocal.core.values import UNIT, Example, Frames
 from refocal.testing._part import PartContract
 
 
@@ -17,7 +17,7 @@ def an_example(shape: tuple[int, int, int] = (3, 48, 37)) -> Example:
     """Return noise, of which the middle frame is the target."""
     counts = np.random.default_rng(5).random(shape, np.float32)
     middle = shape[0] // 2
-    return Example(Frames(counts, middle, pixel_nm=4.0), counts[middle].copy(), {"before": 1.0})
+    return Example(Frames(counts, middle, UNIT, pixel_nm=4.0), counts[middle].copy(), {"before": 1.0})
 
 
 class DegradationContract(PartContract):
@@ -53,7 +53,7 @@ class DegradationContract(PartContract):
     @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 7), (1, 9, 1), (2, 3, 2), (1, 33, 64)])
     def test_any_size_gives_finite_float32_of_that_size(self, kind: str, shape: tuple[int, int, int]) -> None:
         for counts in (an_example(shape).frames.counts, np.zeros(shape, np.float32), np.ones(shape, np.float32)):
-            seen = self.make(kind)(Example(Frames(counts), counts[0]), np.random.default_rng(2))
+            seen = self.make(kind)(Example(Frames(counts, contrast=UNIT), counts[0]), np.random.default_rng(2))
             assert seen.frames.counts.shape == shape
             assert seen.frames.counts.dtype == np.float32
             assert np.isfinite(seen.frames.counts).all()

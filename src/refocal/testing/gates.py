@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from refocal.core.values import Counts, Frames, Verdict
+from refocal.core.values import Contrast, Counts, Frames, Verdict
 from refocal.testing._part import PartContract
 
 CASES = (
@@ -28,19 +28,19 @@ class GateContract(PartContract):
         image = awkward()[case]
         before = image.copy()
         gate = self.make(kind)
-        found = gate(Frames(image[None]))
+        found = gate(Frames(image[None], contrast=Contrast.of(image.dtype)))
         assert found.verdict in get_args(Verdict)
         assert found.reason
         assert "\n" not in found.reason
         for value in (found.sigma_px, found.noise, found.anisotropy, found.angle_deg, found.expected):
             assert value is None or np.isfinite(value)
-        assert gate(Frames(image[None])) == found
+        assert gate(Frames(image[None], contrast=Contrast.of(image.dtype))) == found
         np.testing.assert_array_equal(image, before)
 
     def test_read_only_counts_are_enough(self, kind: str) -> None:
         image = soft(1)
         image.setflags(write=False)
-        assert self.make(kind)(Frames(image[None])).verdict in get_args(Verdict)
+        assert self.make(kind)(Frames(image[None], contrast=Contrast.of(image.dtype))).verdict in get_args(Verdict)
 
 
 @cache

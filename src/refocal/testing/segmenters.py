@@ -13,7 +13,7 @@ from torch import nn
 
 from refocal.core import registry
 from refocal.core.errors import BadModelError, UnknownPartError
-from refocal.core.values import Contrast, Frames, Reach
+from refocal.core.values import UNIT, Contrast, Frames, Reach
 from refocal.testing._part import PartContract
 
 
@@ -81,7 +81,7 @@ class SegmenterContract(PartContract):
         rng = np.random.default_rng(0)
         segment = self.make(kind)
         for counts in (np.zeros((2, 20, 24)), np.ones((2, 20, 24)), rng.random((1, 33, 17))):
-            assert segment(Frames(counts.astype(np.float32))).shape == counts.shape
+            assert segment(Frames(counts.astype(np.float32), contrast=UNIT)).shape == counts.shape
 
     def test_models_that_are_absent_or_of_another_kind_are_refused(self, kind: str) -> None:
         if not registry.load(self.family, kind).nets:

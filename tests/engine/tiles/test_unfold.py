@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from program import Program
 from refocal.core import registry
-from refocal.core.values import Example, Frames, ImageInfo
+from refocal.core.values import UNIT, Example, Frames, ImageInfo
 from refocal.parts.formats import create_image, open_image
 
 SIDE = 240
@@ -22,7 +22,7 @@ def pages() -> np.ndarray:
     cells = ndimage.gaussian_filter(rng.standard_normal((13, SIDE, SIDE)), (3, 5, 5))[4:-4]
     flat = np.clip(0.65 - 0.35 * np.exp(-((cells / 0.006) ** 2)), 0, 1).astype(np.float32)
     fold = registry.make("degradations", "fold", dark_px=7.0, lost_px=20.0, decay=0.08)
-    seen = fold(Example(Frames(flat, 2), flat[2]), np.random.default_rng(4))
+    seen = fold(Example(Frames(flat, 2, UNIT), flat[2]), np.random.default_rng(4))
     return (seen.frames.counts * 255).round().clip(0, 255).astype(np.uint8)
 
 

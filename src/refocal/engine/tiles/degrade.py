@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from refocal.core.values import Degradation, Example, Frames, Reach, Restored
+from refocal.core.values import UNIT, Degradation, Example, Frames, Reach, Restored
 
 
 class Degrader:
@@ -30,6 +30,7 @@ class Degrader:
     def _one(self, frames: Frames) -> Restored:
         unit = frames.contrast.unit(frames.image)
         rng = np.random.default_rng([self._seed, zlib.crc32(np.ascontiguousarray(frames.image).tobytes())])
-        seen = self._degradation(Example(Frames(unit[None], pixel_nm=frames.pixel_nm), unit), rng)
+        sharp = Frames(unit[None], contrast=UNIT, pixel_nm=frames.pixel_nm)
+        seen = self._degradation(Example(sharp, unit), rng)
         counts = frames.contrast.counts(seen.frames.image, frames.image.dtype)
         return Restored(counts, contrast=frames.contrast)

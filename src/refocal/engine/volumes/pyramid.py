@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from refocal.core.blocks import Block, Box, plan
-from refocal.core.values import Counts, Frames
+from refocal.core.values import Contrast, Counts, Frames
 from refocal.core.volume import Volume, VolumeInfo
 from refocal.engine.volumes.block_grid import Triple
 
@@ -63,7 +63,7 @@ class Downsampled:
             start = tuple(a * f for a, f in zip(at, self._by, strict=True))
             stop = tuple(min(b * f, n) for b, f, n in zip(to, self._by, self._finer.info.shape, strict=True))
             counts[part.write.slices] = _mean(self._finer.read(Box(start, stop)), self._by)
-        return Frames(counts)
+        return Frames(counts, contrast=Contrast.of(counts.dtype))
 
 
 def _mean(counts: Counts, by: Triple) -> Counts:

@@ -8,7 +8,7 @@ import numpy as np
 
 from refocal.core.blocks import Block
 from refocal.core.errors import UnsupportedError
-from refocal.core.values import Counts, Frames, Gate, Grade, Piece, Pixels
+from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Piece, Pixels
 from refocal.core.volume import Volume
 from refocal.engine.volumes.block_grid import Page, pages
 from refocal.engine.volumes.section_contrast import SectionContrast
@@ -121,7 +121,8 @@ class Whole:
 
     def read(self, block: Block, /) -> Frames:
         """Read a block; its sections are the frames."""
-        return Frames(self._volume.read(block.read if self._halo else block.write))
+        counts = self._volume.read(block.read if self._halo else block.write)
+        return Frames(counts, contrast=Contrast.of(counts.dtype))
 
 
 class SkipConstant:

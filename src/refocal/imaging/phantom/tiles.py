@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from refocal.core import registry
-from refocal.core.values import Contrast, Counts, Example, Frames, Pixels
+from refocal.core.values import UNIT, Contrast, Counts, Example, Frames, Pixels
 from refocal.imaging.phantom.section import draw_section
 
 GREY = Contrast(0, 255)
@@ -60,7 +60,7 @@ def demo_tiles(seed: int, *, edge: int = 1024, overlap: int = 96, pixel_nm: floa
         row, column = divmod(number, 3)
         y, x = row * stride, column * stride
         truth = np.ascontiguousarray(section[y : y + edge, x : x + edge])
-        example = Example(Frames(truth[None], pixel_nm=pixel_nm), truth)
+        example = Example(Frames(truth[None], contrast=UNIT, pixel_nm=pixel_nm), truth)
         spoil = registry.make("degradations", "chain", steps=steps)
         seen = spoil(example, np.random.default_rng((seed, number))).frames.image
         counts = GREY.counts(seen, np.uint8)

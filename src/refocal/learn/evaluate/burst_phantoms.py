@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import Example, Frames, Pixels, Restorer
+from refocal.core.values import UNIT, Example, Frames, Pixels, Restorer
 from refocal.parts.metrics.grid_artefact import strengths
 
 Kind = Literal["flat", "shapes", "lines", "crossed"]
@@ -56,7 +56,7 @@ def draw(kind: Kind, seed: int = 0, side: int = 512, frames: int = 5, noise: flo
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     truth = _drawn(kind, side, rng)
     moved = [ndimage.shift(truth, rng.uniform(-0.5, 0.5, 2), order=3, mode="mirror") for _ in range(frames)]
-    example = Example(Frames(np.stack(moved)), truth)
+    example = Example(Frames(np.stack(moved), contrast=UNIT), truth)
     for part, options in (
         ("motion", {"length_px": (7.0, 15.0), "bend_deg": 0.0, "walk_px": 0.0, "angle_deg": (75.0, 105.0)}),
         ("gaussian_noise", {"sigma": 255 * noise}),

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from refocal.core import registry
-from refocal.core.blocks import Block, Box
 from refocal.core.errors import BadOptionError, TileError
-from refocal.core.values import Contrast, Counts, Degradation, Example, Frames, Grade, Pixels, Restored, Restorer
+from refocal.core.values import UNIT, Contrast, Counts, Degradation, Example, Frames, Pixels, Restored, Restorer
 from refocal.engine.loop import run
+from refocal.engine.memory import ArraySink, ArraySource
 from refocal.parts.formats import is_image_name, open_image
 
 Make = Callable[[Example], Restorer]
@@ -54,35 +54,6 @@ class Scored:
     truth: Pixels
 
 
-class OneTile:
-    """A source and a sink for one tile that stays in memory."""
-
-    def __init__(self, name: str, frames: Frames) -> None:
-        box = Box((0, 0), (frames.counts.shape[1], frames.counts.shape[2]))
-        self.block, self.frames = Block(name, box, box), frames
-        self.restored: Restored | None = None
-
-    def __iter__(self) -> Iterator[Block]:
-        """Yield the one block."""
-        yield self.block
-
-    def read(self, block: Block, /) -> Frames:
-        """Return the frames."""
-        return self.frames
-
-    def has(self, block: Block, /) -> bool:
-        """Nothing is ever there already."""
-        return False
-
-    def write(self, block: Block, restored: Restored, /) -> None:
-        """Keep the result."""
-        self.restored = restored
-
-    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> None:
-        """Keep the input as the result."""
-        self.restored = Restored(frames.image, contrast=frames.contrast)
-
-
 def restore_one(name: str, frames: Frames, restorer: Restorer) -> Restored:
     """Restore one tile in memory through `run`.
 
@@ -91,12 +62,11 @@ def restore_one(name: str, frames: Frames, restorer: Restorer) -> Restored:
     TileError
         If the restorer failed.
     """
-    tile = OneTile(name, frames)
-    errors: list[str] = []
-    run(tile, restorer, tile, progress=lambda event: errors.append(str(event["error"])) if event["error"] else None)
-    if tile.restored is None:
-        raise TileError(f"{name}: {errors[0] if errors else 'not restored'}")
-    return tile.restored
+    sink, errors = ArraySink(), []
+    run(ArraySource({name: frames}), restorer, sink, progress=lambda event: errors.append(event["error"]))
+    if name not in sink.restored:
+        raise TileError(f"{name}: {errors[0]}")
+    return sink.restored[name]
 
 
 def read_truths(inputs: Sequence[str], crop: int | None = None, limit: int | None = None) -> Iterator[Truth]:
@@ -138,7 +108,7 @@ def degrade(truth: Truth, degradation: Degradation, seed: int, frames: int = 1) 
         return Example(Frames(truth.seen[None], contrast=contrast, pixel_nm=truth.pixel_nm), unit)
     rng = np.random.default_rng([seed, zlib.crc32(f"{truth.group}/{truth.name}".encode())])
     sharp = np.repeat(unit[None], frames, axis=0)
-    seen = degradation(Example(Frames(sharp, pixel_nm=truth.pixel_nm), unit), rng)
+    seen = degradation(Example(Frames(sharp, contrast=UNIT, pixel_nm=truth.pixel_nm), unit), rng)
     counts = contrast.counts(seen.frames.counts, truth.counts.dtype)
     return Example(Frames(counts, contrast=contrast, pixel_nm=truth.pixel_nm), unit, seen.hints)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from refocal.core.values import Frames, Pixels
+from refocal.core.values import UNIT, Frames, Pixels
 from refocal.engine import backends
 from refocal.models import header
 
@@ -207,7 +207,7 @@ def _runner(variant: Variant, path: str, seen: Pixels, threads: int) -> Callable
     else:
         options["threads"] = threads
     restorer = backends.learned(path, variant.backend, **options)
-    frames = [Frames(seen[None])]
+    frames = [Frames(seen[None], contrast=UNIT)]
     return lambda: restorer(frames)[0].counts
 
 

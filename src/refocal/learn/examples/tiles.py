@@ -174,5 +174,5 @@ def _example(
     inner = slice(margin, margin + patch)
     # Targets of their own, which the degradation may have changed: where a fold moved what.
     targets = {name: seen.hints[name][..., inner, inner] for name in drawn.hints}
-    frames = Frames(seen.frames.counts[:, inner, inner], drawn.frames.target)
+    frames = Frames(seen.frames.counts[:, inner, inner], drawn.frames.target, UNIT)
     return Example(frames, truth[inner, inner], targets)

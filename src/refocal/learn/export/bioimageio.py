@@ -29,7 +29,7 @@ from torch import nn
 from refocal.core import registry
 from refocal.core.atomic import whole
 from refocal.core.errors import BadModelError
-from refocal.core.values import Contrast, Counts, Example, Frames, ImageInfo, Pixels
+from refocal.core.values import UNIT, Contrast, Counts, Example, Frames, ImageInfo, Pixels
 from refocal.imaging.phantom import draw_section
 from refocal.learn.export.onnx_graph import export_alone
 from refocal.models import header, torch_weights
@@ -102,7 +102,7 @@ def _tried(net: nn.Module, about: ModelHeader) -> tuple[Counts, Counts]:
     with np.errstate(over="ignore"):
         truth = draw_section(shape, seed=1)
     spoiled = registry.make("degradations", "gran_protocol")(
-        Example(Frames(truth[None]), truth), np.random.default_rng(1)
+        Example(Frames(truth[None], contrast=UNIT), truth), np.random.default_rng(1)
     )
     image = _EIGHT_BIT.counts(spoiled.frames.image.astype(np.float32), np.uint8)
     seen = np.repeat(image[None, None], about.channels, axis=1)

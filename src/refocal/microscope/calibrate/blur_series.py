@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from refocal.core import registry
-from refocal.core.values import Degradation, Example, Frames, Pixels, Restorer
+from refocal.core.values import UNIT, Degradation, Example, Frames, Pixels, Restorer
 from refocal.imaging.focus_features import Vector, features
 from refocal.imaging.noise import denoised
 from refocal.imaging.screening import Measured, Screen
@@ -92,7 +92,7 @@ def _spoil(
     crop: Pixels, truth: Pixels, sigma: float, factor: float, good: ReferenceTile, rng: np.random.Generator
 ) -> tuple[Example, float]:
     """Blur a crop and make its noise white again, `factor` times the tile's own."""
-    example = Example(Frames(crop[None], pixel_nm=good.pixel_nm), truth)
+    example = Example(Frames(crop[None], contrast=UNIT, pixel_nm=good.pixel_nm), truth)
     native = good.noise
     response: Any = 1.0
     if sigma > 0:
@@ -102,7 +102,8 @@ def _spoil(
     power = native**2 * np.maximum(factor**2 - np.minimum(response, 1.0) ** 2, 0.0)
     white = fft.rfft2(rng.standard_normal(crop.shape, np.float32))
     coloured = fft.irfft2(white * np.sqrt(power) * _along_x(good.memory, crop.shape), crop.shape)
-    frames = Frames((example.frames.counts + coloured).astype(np.float32), pixel_nm=good.pixel_nm)
+    counts = (example.frames.counts + coloured).astype(np.float32)
+    frames = Frames(counts, contrast=UNIT, pixel_nm=good.pixel_nm)
     return Example(frames, truth, {"sigma_px": sigma}), native * factor
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from refocal.core import registry
 from refocal.core.errors import UsageError
-from refocal.core.values import Contrast, Example, Frames, Pixels
+from refocal.core.values import UNIT, Contrast, Example, Frames, Pixels
 from refocal.engine.tiles.listing import find_images
 from refocal.microscope.simulate.encode import Encoded, Grey
 from refocal.microscope.simulate.plan import Plan
@@ -86,7 +86,7 @@ def _variant(
     steps: list[dict[str, Any]] = [{"kind": "defocus", "sigma_px": sigma}] if sigma else []
     steps.append({"kind": "gaussian_noise", "sigma": noise} if noise else {"kind": "shot_noise", "electrons": 60.0})
     spoil = registry.make("degradations", "chain", steps=steps)
-    seen = spoil(Example(Frames(sharp[None], pixel_nm=plan.pixel_nm), sharp), rng).frames.image
+    seen = spoil(Example(Frames(sharp[None], contrast=UNIT, pixel_nm=plan.pixel_nm), sharp), rng).frames.image
     image = _GREY.counts(seen, np.uint8)
     high, wide = (max(edge // _THUMBNAIL, 1) * _THUMBNAIL for edge in image.shape)
     blocks = image[:high, :wide].reshape(high // _THUMBNAIL, _THUMBNAIL, wide // _THUMBNAIL, _THUMBNAIL)

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 from refocal.core.errors import UnsupportedError
-from refocal.core.values import UNIT, Contrast, Frames, Grade
+from refocal.core.values import Frames, Grade
 from refocal.imaging.blur_scale import direction
 from refocal.imaging.focus_features import features
 from refocal.imaging.screening import Measured, Screen
@@ -74,8 +74,6 @@ class Calibrated:
     def _judge(self, seen: Measured, frames: Frames) -> Grade:
         known, limits = self._calibration, self._thresholds
         contrast = frames.contrast
-        if contrast == UNIT:  # nobody means the counts 0 and 1 of an integer image; for floats this is the same
-            contrast = Contrast.of(frames.counts.dtype)
         raw = features(seen, contrast)
         terms = known.range.terms(raw)
         blurred, quality, relative = known.blur(terms), known.quality(terms), known.relative(terms)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import typer
 
@@ -14,6 +14,7 @@ from refocal.core.errors import BadOptionError
 from refocal.core.values import Contrast, Frames, Reach
 from refocal.engine.job import Part, Progress
 from refocal.engine.loop import run
+from refocal.engine.memory import ArraySink
 from refocal.engine.tiles.tiles import TileSource, estimate_contrast
 from refocal.eventlog.log import Event
 from refocal.ui.cli import app
@@ -43,7 +44,7 @@ def grade(
     source = _source(inputs, Contrast(*pair) if pair else None)
     with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
         looking = _Looking(source, progress)
-        summary = run(looking, None, looking, gate=judge, progress=looking.settle)
+        summary = run(looking, None, ArraySink(keep=False), gate=judge, progress=looking.settle)
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -98,7 +99,7 @@ class _Volume:
 
 
 class _Looking:
-    """Passes blocks on, takes nothing, and shows the events in the order of the blocks: readers overtake each other."""
+    """Passes blocks on, and shows the events in the order of the blocks: readers overtake each other."""
 
     def __init__(self, source: _Counted, show: Progress) -> None:
         self._source, self._show = source, show
@@ -112,13 +113,6 @@ class _Looking:
 
     def read(self, block: Block, /) -> Frames:
         return self._source.read(block)
-
-    def has(self, block: Block, /) -> bool:
-        return False
-
-    def write(self, *_: Any) -> None: ...
-
-    carry = write
 
     def settle(self, event: Event) -> None:
         # Without a restorer, what would be restored is queued.

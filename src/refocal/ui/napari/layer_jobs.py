@@ -13,9 +13,10 @@ import numpy as np
 
 from refocal.core.blocks import Block, Box, plan
 from refocal.core.errors import UsageError
-from refocal.core.values import Counts, Frames, Gate, Grade, Restored, Restorer
+from refocal.core.values import Counts, Frames, Gate, Restorer, Sink
 from refocal.core.volume import VolumeInfo
 from refocal.engine.loop import run
+from refocal.engine.memory import ArraySink
 from refocal.engine.volumes.block_grid import Page
 from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.source import frames_of
@@ -98,7 +99,7 @@ def grade(
         Edge of the tiles; the last ones of an axis reach back into the part, so that all are of one size.
     """
     blocks = [_block(z, box, (0, 0), volume) for z in _sections(part) for box in _tiles(part, tile_px)]
-    events = _run(volume, blocks, None, _Canvas(), gate, stop, progress)
+    events = _run(volume, blocks, None, ArraySink(keep=False), gate, stop, progress)
     return Done(_graded(blocks, events), cancelled=stop.is_set())
 
 
@@ -123,14 +124,15 @@ def restore(
     reach = restorer.reach
     halo = max(reach.halo, reach.window or 0)
     blocks = [_block(z, Box(part.start[1:], part.stop[1:]), (halo, halo), volume) for z in _sections(part)]
-    canvas = _Canvas(part, volume.info.dtype)
-    events = _run(volume, blocks, restorer, canvas, gate, stop, progress)
+    counts: Counts = np.zeros(part.shape, volume.info.dtype)
+    sink = ArraySink(counts, box=part, keep=False)
+    events = _run(volume, blocks, restorer, sink, gate, stop, progress)
     if stop.is_set():
         return Done(_graded(blocks, events), cancelled=True)
     for block in blocks:
         if events[block.key]["decision"] in ("failed", "unreadable"):
-            canvas.put(block, volume.read(block.write)[0])
-    return Done(_graded(blocks, events), canvas.counts)
+            counts[block.write.inside(part)] = volume.read(block.write)
+    return Done(_graded(blocks, events), counts)
 
 
 def _sections(part: Box) -> range:
@@ -173,33 +175,11 @@ class _Sections:
         return replace(frames, piece=None)
 
 
-class _Canvas:
-    """Sink: an array that holds a part; without a part nothing is kept."""
-
-    def __init__(self, part: Box | None = None, dtype: Any = np.uint8) -> None:
-        self._part = part
-        self.counts: Counts = np.zeros(part.shape if part else (0, 0, 0), dtype)
-
-    def has(self, block: Block, /) -> bool:
-        return False
-
-    def write(self, block: Block, restored: Restored, /) -> None:
-        self.put(block, restored.counts[block.write.inside(block.read)[1:]])
-
-    def carry(self, block: Block, frames: Frames, grade: Grade, /) -> None:
-        if self._part:
-            self.put(block, frames.image[block.write.inside(block.read)[1:]])
-
-    def put(self, block: Block, counts: Counts) -> None:
-        assert self._part is not None
-        self.counts[block.write.inside(self._part)] = counts
-
-
 def _run(
     volume: LayerVolume,
     blocks: list[Block],
     restorer: Restorer | None,
-    canvas: _Canvas,
+    sink: Sink,
     gate: Gate | None,
     stop: threading.Event,
     progress: Progress | None,
@@ -212,7 +192,7 @@ def _run(
             progress(len(events), len(blocks))
 
     source = _Sections(volume, blocks, stop)
-    run(source, restorer, canvas, gate=gate, batch=1, ahead=1, progress=show)
+    run(source, restorer, sink, gate=gate, batch=1, ahead=1, progress=show)
     return events
 
 
