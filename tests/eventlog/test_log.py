@@ -214,5 +214,5 @@ def test_retake_table_lists_what_is_bad_now(path, tmp_path):
     assert retake_table([]) == "path,page,verdict,reason,sigma_px,sigma_nm,noise\n"
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
     assert list(latest(read_log(path))) == ["ok", "mended", "soft", "broken"]
-    with pytest.raises(WriteError, match="retake list"):
+    with pytest.raises(WriteError, match="cannot be written"):
         write_retakes(path, tmp_path / "absent" / "retake.csv")

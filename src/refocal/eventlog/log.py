@@ -27,7 +27,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import UsageError, WriteError
 
 Event = Mapping[str, Any]
@@ -215,11 +215,8 @@ def write_retakes(log: Path, csv_path: Path) -> None:
     WriteError
         If the table cannot be written.
     """
-    try:
-        with whole(Path(csv_path), tag=str(os.getpid())) as part:
-            part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise WriteError(f"cannot write the retake list {csv_path}: {error.strerror}") from error
+    with writing(Path(csv_path), tag=str(os.getpid())) as part:
+        part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
 
 
 def _is_ours(event: Event) -> bool:

@@ -159,7 +159,7 @@ def test_killed_run_resumes_to_the_same_tree(raw, tmp_path, kill_at):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from refocal import engine
+from refocal.engine import loop
 from refocal.eventlog.log import Log
 from refocal.engine.tiles.tiles import TileSink, TileSource, check_output
 from refocal.core.values import Reach, Restored

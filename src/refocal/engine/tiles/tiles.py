@@ -9,20 +9,18 @@ Nothing stands half-written under its final name, and no input is ever opened fo
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import copy, link, write_errors
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import TileError, UnsupportedError, UsageError, WriteError
 from refocal.core.values import Contrast, Counts, Frames, Grade, ImageInfo, Restored
-from refocal.engine.tiles.links import link, refusal
+from refocal.engine.tiles.links import refusal
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.stack_pages import Pages
 from refocal.eventlog.log import Event, split_key
@@ -277,7 +275,7 @@ class TileSink:
         if self._carry == "skip" and not (self.out / tile.name).exists():
             return {}
         target = self._target(tile)
-        with _errors(target):
+        with write_errors(target):
             self._take_over(tile.path, target)
         return self._facts(tile, target)
 
@@ -285,7 +283,7 @@ class TileSink:
         if target.exists() and target.samefile(tile.path):  # a link that an earlier decision left
             fresh = target.with_name(f".{target.name}.fresh.part")
             create_image(fresh, pages, like=info, source=tile.path)
-            with _errors(target):
+            with write_errors(target):
                 os.replace(fresh, target)
         else:
             create_image(target, pages, like=info, source=tile.path)
@@ -294,14 +292,14 @@ class TileSink:
         if self._carry == "skip":
             target.unlink(missing_ok=True)  # an earlier decision may have put something there
         elif self._carry == "copy":
-            _copy(path, target)
+            copy(path, target)
         else:
             link(path, target, hard=self._carry == "link")
 
     def _collect(self, tile: Tile, counts: Counts | None) -> Mapping[str, Any]:
         info, gathered = _info(tile), self._gathered(tile)
         target = self._target(tile)
-        with _errors(target):
+        with write_errors(target):
             if not gathered.finished(target):
                 gathered.add(tile.page, counts)
                 if gathered.count() < info.shape[0]:
@@ -328,7 +326,7 @@ class TileSink:
     def _target(self, tile: Tile) -> Path:
         """Return where a tile goes, after making its folder."""
         target = self.out / tile.name
-        with _errors(target):
+        with write_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             # A folder of the output may be a link to the raw data.
             if target.parent.resolve() == tile.path.parent.resolve() and target.name == tile.path.name:
@@ -375,16 +373,3 @@ def check_output(inputs: Iterable[Path | str], out: Path | str, carry: Carry = "
 def _info(tile: Tile) -> ImageInfo:
     with open_image(tile.path) as image:
         return image.info
-
-
-def _copy(path: Path, target: Path) -> None:
-    with whole(target) as part, path.open("rb") as raw, part.open("wb") as copy:
-        shutil.copyfileobj(raw, copy, 1 << 20)
-
-
-@contextmanager
-def _errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error
