@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from refocal.core.errors import UsageError, WriteError
-from refocal.eventlog.log import Log, done, job_sha256, latest, read_log, retake_table, split_key, write_retakes
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import Log, done, job_sha256, read_log, retake_table, split_key, write_retakes
 
 JOB = {"model": "gran-em", "options": {"gate": "sharpness"}}
 

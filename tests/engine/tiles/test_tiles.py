@@ -11,9 +11,10 @@ import pytest
 import tifffile
 
 from refocal.core.errors import UnreadableError, UnsupportedError, UsageError, WriteError
+from refocal.core.natural_order import natural
 from refocal.core.values import Contrast, Grade, Reach, Restored
 from refocal.engine import loop
-from refocal.engine.tiles.listing import find_images, natural
+from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.tiles import SCRATCH, TileSink, TileSource, check_output, estimate_contrast
 from refocal.eventlog.log import Log, done, read_log
 from refocal.parts.formats import open_image

@@ -14,7 +14,8 @@ from refocal.core.atomic import writing
 from refocal.core.errors import TileError
 from refocal.core.values import Contrast, Counts
 from refocal.core.version import __version__
-from refocal.eventlog.log import latest, of_last_job, split_key
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import of_last_job, split_key
 from refocal.imaging.intensity_window import windowed
 from refocal.parts.formats import open_image
 from refocal.ui.report.pictures import data_url

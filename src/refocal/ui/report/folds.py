@@ -14,7 +14,8 @@ from refocal.core.errors import RefocalError
 from refocal.core.values import Counts, Frames, ImageInfo, Pixels
 from refocal.core.version import __version__
 from refocal.engine.tiles.neighbours import FLOW, FLOW_STEP, ORIGIN, Sections, page_name
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 from refocal.imaging.fold_detection import DarkLine, Search
 from refocal.parts.formats import create_image, open_image
 from refocal.ui.report.pictures import data_url
