@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from metric_kinds import OF_LABELS
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.parts.metrics import conventions, takes_labels
+from refocal.parts.metrics import conventions
 
-KINDS = [kind for kind in registry.names("metrics") if takes_labels(registry.load("metrics", kind))]
+KINDS = OF_LABELS
 HUGE = np.uint64(2**64 - 1)
 LABELS = hnp.arrays(np.uint16, st.tuples(st.integers(3, 9), st.integers(3, 9)), elements=st.integers(1, 5))
 

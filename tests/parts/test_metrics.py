@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from metric_kinds import OF_IMAGES
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.parts.metrics import takes_labels
 
-KINDS = [kind for kind in registry.names("metrics") if not takes_labels(registry.load("metrics", kind))]
+KINDS = OF_IMAGES
 LOWER_IS_BETTER = {"seam", "fid", "grid_artefact"}
 
 

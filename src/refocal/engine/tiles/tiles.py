@@ -24,6 +24,7 @@ from refocal.engine.tiles.links import refusal
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.stack_pages import Pages
 from refocal.eventlog.log import Event, split_key
+from refocal.imaging.contrast import percentile_contrast
 from refocal.parts.formats import create_image, open_image
 
 SCRATCH = ".refocal"
@@ -35,7 +36,6 @@ Carry = Literal["copy", "skip", "link", "symlink"]
 _SMALLEST = 8
 _DTYPES = frozenset({"uint8", "uint16", "int8", "int16", "float16", "float32"})
 _EIGHT_BIT = np.dtype(np.uint8)
-_PERCENTILES = (0.1, 99.9)
 _SAMPLE_PIXELS = 1 << 16
 
 
@@ -174,8 +174,7 @@ def contrast_of(paths: Iterable[Path]) -> Contrast | None:
     pooled = [pixels for path in paths for pixels in _sample(path)]
     if not pooled:
         return None
-    low, high = np.percentile(np.concatenate(pooled), _PERCENTILES)
-    return Contrast(float(low), float(high) if high > low else float(low) + 1.0)
+    return percentile_contrast(np.concatenate(pooled))
 
 
 def _sample(path: Path) -> list[Counts]:

@@ -17,8 +17,8 @@ from scipy import fft, ndimage
 
 from refocal.core.atomic import writing
 from refocal.core.values import Counts, ImageInfo, Pixels
+from refocal.imaging.binning import binned
 from refocal.imaging.phantom import draw_section
-from refocal.learn.examples.tiles import binned
 from refocal.parts.degradations import _exposure
 from refocal.parts.formats import create_image
 
