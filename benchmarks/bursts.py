@@ -26,15 +26,16 @@ import numpy as np
 import tifffile
 
 from refocal.core import registry
+from refocal.core.blocks import Box
 from refocal.core.values import Contrast, Frames, Restorer
 from refocal.engine.streams.source import propose_window
 from refocal.engine.streams.track import Choice
-from refocal.imaging import shift_registration
+from refocal.imaging import grid_bars, shift_registration
+from refocal.imaging.binning import binned
 from refocal.imaging.intensity_window import EIGHT_BIT, propose, windowed
 from refocal.learn.evaluate import burst_phantoms
-from refocal.learn.examples.tiles import binned
 from refocal.learn.pairs.recordings import sequences
-from refocal.learn.pairs.streams import Coupler, Pair, couple_all, scored_boxes
+from refocal.learn.pairs.streams import Coupler, Pair, couple_all
 from refocal.microscope.simulate.tem_strip import Microscope, Specimen, calibration_grid, record, tissue, write
 from refocal.parts.formats import open_image
 
@@ -108,12 +109,28 @@ def experiments(edge: int, count: int, frames: int) -> Iterator[tuple[str, Pair]
                     yield name, made
 
 
+def scored_boxes(pair: Pair, edge: int = TILE, overlap: float = 0.5) -> list[Box]:
+    """Return the (y, x) tiles of a pair that are scored.
+
+    The lower part of a stopped frame, which another one shows too, is left out; so are tiles that touch the grid.
+    """
+    height, width = pair.truth.shape
+    height = min(height, round(pair.height * (1 - overlap)) - pair.box.start[0])
+    inside = grid_bars.tissue(pair.truth)
+    boxes = [
+        Box((y, x), (y + edge, x + edge))
+        for y in range(0, height - edge + 1, edge)
+        for x in range(0, width - edge + 1, edge)
+    ]
+    return [box for box in boxes if inside[box.slices].all()]
+
+
 def score(pair: Pair, restorer: Restorer, count: int | None = None) -> list[tuple[float, float]]:
     """Return (SSIM, PSNR) of each tile of a pair."""
     ssim, psnr = (registry.load("metrics", name) for name in ("ssim", "psnr"))
     got = restorer([Frames(pair.frames[:count], 0, EIGHT_BIT)])[0].counts
     unit = EIGHT_BIT.unit(np.asarray(got)), EIGHT_BIT.unit(pair.truth)
-    return [tuple(m(unit[0][b.slices], unit[1][b.slices]) for m in (ssim, psnr)) for b in scored_boxes(pair, TILE)]
+    return [tuple(m(unit[0][b.slices], unit[1][b.slices]) for m in (ssim, psnr)) for b in scored_boxes(pair)]
 
 
 def tables(options: argparse.Namespace) -> None:

@@ -22,7 +22,8 @@ import numpy as np
 
 from refocal.engine.job import Job, Part
 from refocal.engine.watch import Settings, Watch
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 from refocal.microscope.simulate import Plan, Shares, replay
 
 SETTINGS = {"poll": 0.02, "settle": 0.3, "beat_seconds": 0.5}

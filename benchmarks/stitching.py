@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from refocal.core.values import Contrast, ImageInfo
 from refocal.engine.job import LOG, Job, Part, run_job
-from refocal.eventlog.log import Log, latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import Log, read_log
 from refocal.microscope.handoff import HandoffRequest, hand_off
 from refocal.parts.formats import create_image, open_image
 

@@ -25,7 +25,8 @@ import numpy as np
 
 from refocal.engine.job import Job, Part
 from refocal.engine.watch import Settings, Watch
-from refocal.eventlog.log import Event, latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import Event, read_log
 
 REPLAY = Path(sys.executable).with_name("refocal")
 

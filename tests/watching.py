@@ -9,7 +9,8 @@ from typing import Any
 from refocal.core.values import Reach, Restored
 from refocal.engine.job import Job, Part
 from refocal.engine.watch import Settings, Watch
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 
 UNSHARP = Job(restorer=Part(kind="unsharp"), carry="symlink")
 QUICK = Settings(poll=0.03, settle=0.2, beat_seconds=0.3)

@@ -13,6 +13,7 @@ import numpy as np
 from refocal.core.errors import BadOptionError, UnsupportedError
 from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Restorer
 from refocal.engine.backends import learned
+from refocal.imaging.contrast import percentile_contrast
 from refocal.parts.formats import open_image
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ def _given(contrast: tuple[float, float]) -> Contrast:
 def _contrast(counts: Counts) -> Contrast:
     if counts.dtype == np.uint8:
         return Contrast.of(counts.dtype)
-    low, high = np.percentile(counts, (0.1, 99.9))
-    return Contrast(float(low), float(high) if high > low else float(low) + 1)
+    return percentile_contrast(counts)
 
 
 def _counts(image: Counts | str | Path | Sequence[Counts]) -> tuple[Counts, float | None]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from refocal.core.errors import UsageError, WriteError
-from refocal.eventlog.log import Log, done, job_sha256, latest, read_log, retake_table, split_key, write_retakes
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import Log, done, job_sha256, read_log, retake_table, split_key, write_retakes
 
 JOB = {"model": "gran-em", "options": {"gate": "sharpness"}}
 
@@ -214,5 +215,5 @@ def test_retake_table_lists_what_is_bad_now(path, tmp_path):
     assert retake_table([]) == "path,page,verdict,reason,sigma_px,sigma_nm,noise\n"
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
     assert list(latest(read_log(path))) == ["ok", "mended", "soft", "broken"]
-    with pytest.raises(WriteError, match="retake list"):
+    with pytest.raises(WriteError, match="cannot be written"):
         write_retakes(path, tmp_path / "absent" / "retake.csv")

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from metric_kinds import OF_LABELS
 from refocal.core import registry
-from refocal.parts.metrics import takes_labels
 from refocal.testing import LabelMetricContract, label_metrics
 
-KINDS = [kind for kind in registry.names("metrics") if takes_labels(registry.load("metrics", kind))]
+KINDS = OF_LABELS
 LABELS = hnp.arrays(np.uint16, st.tuples(st.integers(3, 9), st.integers(3, 9)), elements=st.integers(1, 5))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import replacing
 from refocal.core.errors import UsageError, WriteError, missing_extra
 
 Result = TypeVar("Result")
@@ -116,7 +116,7 @@ class _Folder:
     def fill(self, name: str, pieces: Iterable[bytes]) -> None:
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole(target, tag=uuid4().hex) as part, part.open("wb") as file:
+        with replacing(target, tag=uuid4().hex) as part, part.open("wb") as file:
             file.writelines(pieces)
 
     def exists(self, name: str) -> bool:

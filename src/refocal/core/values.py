@@ -399,17 +399,6 @@ class Metric(Protocol):
         ...
 
 
-class LabelMetric(Protocol):
-    """How good a segmentation is. Its parameters are annotated as `Labels`: that is how it is told from a `Metric`.
-
-    Conventions (what background means, which pixels count) are keyword options with defaults, printed with the score.
-    """
-
-    def __call__(self, got: Labels, truth: Labels, /, **conventions: Any) -> float:
-        """Compare two label images of one shape."""
-        ...
-
-
 class Segmenter(Protocol):
     """What restoration is for: sections to cells."""
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from refocal.core import registry
 from refocal.core.values import Counts, Frames, Gate, Grade, Restored
+from refocal.imaging.binning import binned
 from refocal.imaging.structure_function import Structure, X, Y, structure
 
 _BIN = 4
@@ -158,7 +159,7 @@ def _consistency(image: NDArray[np.float32], result: NDArray[np.float32], noise:
     rest = image - _blurred(result, width)
     rest -= rest.mean()
     white = noise**2 / _BIN**2
-    coarse, left = _binned(image), _binned(rest)
+    coarse, left = binned(image, _BIN), binned(rest, _BIN)
     if not coarse.size:
         return {"reblur_px": width, "residual": float(rest.std()) / noise, "unexplained": None,
                 "unexplained_block": None}  # fmt: skip
@@ -194,13 +195,6 @@ def _refit(image: NDArray[np.float32], result: NDArray[np.float32]) -> float:
 def _blurred(image: NDArray[np.float32], width: float) -> NDArray[np.float32]:
     soft: NDArray[np.float32] = cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REFLECT)
     return soft
-
-
-def _binned(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    height, width = (n // _BIN for n in image.shape)
-    cut = image[: height * _BIN, : width * _BIN]
-    means: NDArray[np.float32] = cut.reshape(height, _BIN, width, _BIN).mean((1, 3))
-    return means
 
 
 def _float(image: Counts) -> NDArray[np.float32]:

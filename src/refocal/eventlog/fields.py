@@ -1,18 +1,19 @@
-"""Read one field of an event, whatever a foreign or damaged line may hold there."""
+"""Read one field of an event, whatever a foreign or damaged line may hold there; what cannot be read is None."""
 
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
-from refocal.eventlog.index.schema import DECISIONS, MILLION
-from refocal.eventlog.log import split_key
+Event = Mapping[str, Any]
+"""One line of a log."""
 
-_LARGEST = 1e15
+_LARGEST = 1e18  # bytes of a large file system
 _GRID = re.compile(r"(?:^|[^a-z])r(?:ow)?[-_]?(\d{1,6})[^0-9a-z]*c(?:ol(?:umn)?)?[-_]?(\d{1,6})", re.IGNORECASE)
-_NUMBERS = {name: number for number, name in enumerate(DECISIONS)}
+_SCAN_FAULT = re.compile(
+    r"scan.?fault|rows? (?:are |is )?(?:shifted|constant|missing|repeated)|frozen|incomplete frame", re.IGNORECASE
+)
 
 
 def printable(value: object) -> str:
@@ -39,11 +40,6 @@ def whole_number(value: object) -> int | None:
     return value
 
 
-def millionths(value: float | None) -> int:
-    """Return a number in whole millionths, 0 for None; clipped, so that sums of many cannot overflow."""
-    return 0 if value is None else round(max(-MILLION, min(MILLION, value)) * MILLION)
-
-
 def seconds(value: object) -> float | None:
     """Return an ISO time as seconds since 1970; without a zone it is UTC."""
     try:
@@ -55,29 +51,19 @@ def seconds(value: object) -> float | None:
         return None
 
 
-def decision(event: Mapping[str, Any]) -> int:
-    """Return the number of a tile event's decision."""
-    said = event.get("decision")
-    return _NUMBERS.get(said, _NUMBERS["failed"]) if isinstance(said, str) else _NUMBERS["failed"]
-
-
-def section(event: Mapping[str, Any], key: str) -> str:
-    """Return the section of a tile: what the event says, else the stack, else the folder."""
-    if isinstance(said := event.get("section"), str) and said:
-        return printable(said)
-    path, page = split_key(key)
-    if page or path != key:
-        return path
-    parent = str(PurePosixPath(path).parent)
-    return "" if parent == "." else parent
-
-
-def position(event: Mapping[str, Any], key: str) -> tuple[float | None, float | None, float | None, float | None]:
-    """Return x, y, width and height: nanometres on the stage, else column and row by the name and no sizes."""
+def stage_nm(event: Event) -> tuple[float, float] | None:
+    """Return the position (x, y) of a tile on the stage."""
     x, y = number(event.get("stage_x_nm")), number(event.get("stage_y_nm"))
-    pixel = number(event.get("pixel_nm")) or 1.0
-    if x is not None and y is not None:
-        width, height = number(event.get("width")) or 1.0, number(event.get("height")) or 1.0
-        return x, y, width * pixel, height * pixel
+    return None if x is None or y is None else (x, y)
+
+
+def grid_place(key: str) -> tuple[float, float] | None:
+    """Return the column and row that a tile's name tells ("r003_c012")."""
     found = _GRID.search(key)
-    return (float(found[2]), float(found[1]), None, None) if found else (None, None, None, None)
+    return (float(found[2]), float(found[1])) if found else None
+
+
+def scan_fault(event: Event) -> bool:
+    """Say whether a tile shows a fault of the scan: by a field of its own, or by its reason or error."""
+    words = f"{event.get('reason') or ''} {event.get('error') or ''}"
+    return bool(event.get("scan_fault")) or bool(_SCAN_FAULT.search(words))

@@ -27,10 +27,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import UsageError, WriteError
-
-Event = Mapping[str, Any]
+from refocal.eventlog.current import TO_RETAKE, latest
+from refocal.eventlog.fields import Event as Event
 
 LOG = "log.jsonl"
 """Name of the log in its output folder."""
@@ -157,21 +157,11 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def latest(events: Iterable[Event]) -> dict[str, Event]:
-    """Return the last tile event of each key, in the order of the first ones."""
-    return {event["key"]: event for event in events if event["event"] == "tile"}
-
-
 def of_last_job(path: Path) -> list[Event]:
     """Return the events of the job that wrote to a log last, those of its earlier runs too."""
     events = list(read_log(path))
     last = next((event.get("job_sha256") for event in reversed(events) if event["event"] == "job"), None)
     return [event for event in events if event.get("job_sha256") == last]
-
-
-def stamp(event: Event) -> tuple[object, object]:
-    """Return size and time of change of a tile's file: an operator's word holds as long as these are the same."""
-    return event.get("size"), event.get("mtime_ns")
 
 
 def done(path: Path, job_sha256: str) -> dict[str, Event]:
@@ -202,7 +192,7 @@ def retake_table(events: Iterable[Event]) -> str:
     table = csv.DictWriter(text, _RETAKE_COLUMNS, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     for event in latest(events).values():
-        if event.get("decision") in ("retake", "unreadable"):
+        if event.get("decision") in TO_RETAKE:
             table.writerow({**event, "reason": event.get("reason") or event.get("error")})
     return text.getvalue()
 
@@ -215,11 +205,8 @@ def write_retakes(log: Path, csv_path: Path) -> None:
     WriteError
         If the table cannot be written.
     """
-    try:
-        with whole(Path(csv_path), tag=str(os.getpid())) as part:
-            part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise WriteError(f"cannot write the retake list {csv_path}: {error.strerror}") from error
+    with writing(Path(csv_path), tag=str(os.getpid())) as part:
+        part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
 
 
 def _is_ours(event: Event) -> bool:

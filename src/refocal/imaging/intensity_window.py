@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.core.values import Contrast, Counts, Pixels
+from refocal.imaging.binning import binned
 
 EIGHT_BIT = Contrast.of(np.uint8)
 _BIN = 4
@@ -56,12 +57,8 @@ def _upper_edge(fine: Pixels, bar: float, valley: float) -> float:
 
 
 def _means(frame: Pixels) -> Pixels:
-    height, width = (n // _BIN * _BIN for n in frame.shape)
-    if not height or not width:
-        return frame.ravel()
-    cut = frame[:height, :width].reshape(height // _BIN, _BIN, width // _BIN, _BIN)
-    means: Pixels = cut.mean((1, 3)).ravel()
-    return means
+    means: Pixels = binned(frame, _BIN).ravel()
+    return means if means.size else frame.ravel()
 
 
 def _bars(means: Pixels) -> tuple[float, float] | None:

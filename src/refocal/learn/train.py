@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadModelError, BadOptionError, DivergedError
 from refocal.core.values import Degradation, Example
 from refocal.learn.examples.tiles import Tiles, draw_examples
@@ -286,7 +286,7 @@ class _State:
             "optimiser": self.optimiser.state_dict(),
             "objective": self.objective.state_dict(),
         }
-        with whole(path) as part:
+        with writing(path) as part:
             torch.save(content, part)
 
     def diverged(self, what: str, last: Path) -> DivergedError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadModelError, UsageError
 from refocal.core.values import Net, Pixels
 from refocal.models import header
@@ -93,7 +93,7 @@ def write(state: dict[str, Tensor], header_: ModelHeader, path: str | Path) -> M
     table["__metadata__"] = {"refocal": header_.model_dump_json(), "seal": "0" * 64}
     text = json.dumps(table, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
-    with whole(path) as part:
+    with writing(path) as part:
         part.write_bytes(header.seal(len(text).to_bytes(8, "little") + text) + data)
     return header_
 

@@ -11,9 +11,10 @@ import pytest
 import tifffile
 
 from refocal.core.errors import UnreadableError, UnsupportedError, UsageError, WriteError
+from refocal.core.natural_order import natural
 from refocal.core.values import Contrast, Grade, Reach, Restored
 from refocal.engine import loop
-from refocal.engine.tiles.listing import find_images, natural
+from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.tiles import SCRATCH, TileSink, TileSource, check_output, estimate_contrast
 from refocal.eventlog.log import Log, done, read_log
 from refocal.parts.formats import open_image
@@ -159,7 +160,7 @@ def test_killed_run_resumes_to_the_same_tree(raw, tmp_path, kill_at):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from refocal import engine
+from refocal.engine import loop
 from refocal.eventlog.log import Log
 from refocal.engine.tiles.tiles import TileSink, TileSource, check_output
 from refocal.core.values import Reach, Restored

@@ -19,7 +19,8 @@ from refocal.core.errors import UsageError
 from refocal.core.values import Frames, Grade, Restored
 from refocal.engine.job import Job, Part
 from refocal.engine.watch import Settings, Watch
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 from refocal.microscope.simulate import Plan, Shares, replay
 from refocal.parts.formats import open_image
 from watching import QUICK, SECONDS, UNSHARP, Gated, Start, decisions, events, until

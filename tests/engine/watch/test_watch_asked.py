@@ -15,7 +15,8 @@ from refocal import watch as start_watch
 from refocal.core.errors import UsageError
 from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.source import LiveSource
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 from watching import QUICK, SECONDS, Start, decisions, events, until
 
 

@@ -15,7 +15,8 @@ from refocal.engine.job import Job, Part
 from refocal.engine.watch import Watch, lock
 from refocal.engine.watch import watch as watch_module
 from refocal.engine.watch.state import WatchState
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 from watching import QUICK, SECONDS, Gated, Start, decisions, until
 
 

@@ -184,5 +184,5 @@ def test_nothing_but_the_report_is_written(run):
 
 
 def test_an_unwritable_place(tmp_path):
-    with pytest.raises(WriteError, match="cannot write the report"):
+    with pytest.raises(WriteError, match="cannot be written"):
         write_report(tmp_path, tmp_path / "no" / "report.html")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from refocal.core.values import Contrast, Counts, Frames, Grade, Pixels
+from refocal.imaging.binning import binned
 
 _SATURATED = 0.02
 _BLANK, _DROWNED = 0.012, 0.15
@@ -53,7 +54,7 @@ def measure(counts: Counts, window: Contrast) -> Quality:
     unit = np.clip(window.unit(counts), 0, 1)
     top = counts.max() if counts.size else 0
     at_top = float(np.mean(counts == top)) if counts.size and counts.min() < top else 1.0 * bool(top)
-    means = _means(unit, _BIN)
+    means = binned(unit, _BIN)
     means = means[means > _GRID]
     noise = _noise(unit)
     # What is left of the noise in a mean of n pixels; a camera that smears it leaves up to twice as much.
@@ -84,23 +85,16 @@ def grade(frames: Frames) -> Grade:
     return Grade("restore", f"burst of {len(frames.counts)}", noise=noise)
 
 
-def _means(unit: Pixels, edge: int) -> Pixels:
-    height, width = (n // edge * edge for n in unit.shape)
-    cut = unit[:height, :width].reshape(height // edge, edge, width // edge, edge)
-    means: Pixels = cut.mean((1, 3))
-    return means
-
-
 def _noise(unit: Pixels) -> float:
     """Estimate white noise from second differences along both axes (Immerkaer 1996), as a median of blocks."""
     laplace = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     rough = np.abs(cv2.filter2D(unit, -1, laplace, borderType=cv2.BORDER_REFLECT))
-    blocks = _means(rough, 16) if min(unit.shape) >= 32 else rough
+    blocks = binned(rough, 16) if min(unit.shape) >= 32 else rough
     return float(np.median(blocks) * np.sqrt(np.pi / 2) / 6)
 
 
 def _detail(unit: Pixels, noise: float, structure: float) -> float:
-    means = _means(unit, _COARSE)
+    means = binned(unit, _COARSE)
     # Neighbours that are both beside the grid: the edge of a bar is no detail.
     inside = cv2.erode((means > _GRID).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 if means.size else means > 0
     if np.count_nonzero(inside) < 9 or min(means.shape) < 3 or structure <= 0:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.values import ImageInfo, Pixels
 from refocal.eventlog.log import Event
@@ -117,7 +117,7 @@ def _weight(shape: tuple[int, ...]) -> Pixels:
 
 
 def _write_positions(laid: Mapping[int, list[Piece]], path: Path, pixel_nm: float | None) -> None:
-    with whole(path) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with writing(path) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         table.writeheader()
         for segment, found in laid.items():

@@ -27,7 +27,8 @@ from refocal.engine.tiles.tiles import Tile, TileSource, check_output
 from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.source import LiveSource
 from refocal.engine.watch.state import WatchState
-from refocal.eventlog.log import Log, done, job_sha256, latest, of_last_job
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import Log, done, job_sha256, of_last_job
 from refocal.imaging.shift_registration import Motion
 
 _FLEETING = frozenset({"mosaic", "follow", "idle_seconds", "settle"})

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from refocal.core.atomic import make_parents
 from refocal.core.blocks import Block
-from refocal.core.errors import WriteError
 from refocal.core.values import Frames, Grade, ImageInfo, Restored
 from refocal.engine.streams.source import BurstSource
 from refocal.eventlog.log import Event, split_key
@@ -52,10 +52,7 @@ class BurstSink:
         facts = self._source.facts(block)
         name = frame_name(block.key)
         target = self.out / name
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error
+        make_parents(target)
         counts = restored.counts
         metadata = {"window_low": facts["window"][0], "window_high": facts["window"][1]}
         info = ImageInfo((1, *counts.shape), np.dtype(counts.dtype), facts["pixel_nm"], metadata)

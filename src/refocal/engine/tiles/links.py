@@ -1,19 +1,9 @@
-"""Links to the input in an output folder, where the system makes them."""
+"""Whether links to the input can be made in an output folder."""
 
 import os
 from pathlib import Path
 
-
-def link(path: Path, target: Path, *, hard: bool) -> None:
-    """Put a link to a file, a hard one or one by name, in place of what is at `target`."""
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
-    if hard:
-        os.link(path, part)
-    else:
-        part.symlink_to(path.resolve())
-    os.replace(part, target)
-    part.unlink(missing_ok=True)  # renaming one hard link of a file onto another leaves both
+from refocal.core.atomic import link
 
 
 def refusal(folder: Path, *, hard: bool) -> str | None:

@@ -1,12 +1,11 @@
 """What a person means by some files and folders: the images in them, by relative name, in natural order."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from refocal.core.errors import UsageError
+from refocal.core.natural_order import natural
 from refocal.parts.formats import is_image_name
 
 
@@ -38,12 +37,6 @@ def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
-def natural(name: str) -> tuple[Any, ...]:
-    """Return a key that sorts relative names as people do: folder by folder, numbers by value, case ignored."""
-    parts = name.split("/")
-    return (*((*_numbered(part),) for part in parts), name)
-
-
 def _images(folder: Path, listed: set[tuple[int, int]]) -> Iterator[Path]:
     try:
         state = folder.stat()
@@ -61,8 +54,3 @@ def _images(folder: Path, listed: set[tuple[int, int]]) -> Iterator[Path]:
             yield from _images(path, listed)
         elif (entry.is_file() or entry.is_symlink()) and is_image_name(path):
             yield path
-
-
-def _numbered(text: str) -> Iterator[str | int]:
-    for i, part in enumerate(re.split(r"(\d+)", text.casefold())):
-        yield int(part) if i % 2 else part

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refocal.core.atomic import make_parents
 from refocal.core.blocks import Block
-from refocal.core.errors import TileError, WriteError
+from refocal.core.errors import TileError
 from refocal.core.values import Counts, Frames, Grade, ImageInfo, Restored
 from refocal.engine.tiles.tiles import TileSink, TileSource
 from refocal.eventlog.log import split_key
@@ -126,8 +127,5 @@ def page_name(key: str, suffix: str = ".png") -> str:
 
 
 def _picture(path: Path, pages: Counts) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
+    make_parents(path)
     create_image(path, list(pages), like=ImageInfo(pages.shape, pages.dtype))

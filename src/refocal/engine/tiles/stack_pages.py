@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import replacing
 from refocal.core.values import Counts
 from refocal.parts.formats import open_image
 
@@ -32,7 +32,7 @@ class Pages:
         """Keep one page, whole or not at all: (y, x) counts, or None for "as in the input"."""
         self._folder.mkdir(parents=True, exist_ok=True)
         restored, kept = self._paths(page)
-        with whole(restored if counts is not None else kept) as part, part.open("wb") as file:
+        with replacing(restored if counts is not None else kept) as part, part.open("wb") as file:
             if counts is not None:
                 np.save(file, counts, allow_pickle=False)
 
@@ -53,7 +53,7 @@ class Pages:
 
     def finish(self, target: Path) -> None:
         """Note that the stack is written, or left out if there is no `target`, and forget the pages."""
-        with whole(self._folder / "finished") as part:
+        with replacing(self._folder / "finished") as part:
             part.write_text(str(_size(target)))
         for pattern in ("*.npy", "*.kept"):
             for path in self._folder.glob(pattern):

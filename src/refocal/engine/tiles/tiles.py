@@ -9,23 +9,22 @@ Nothing stands half-written under its final name, and no input is ever opened fo
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import copy, link, write_errors
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import TileError, UnsupportedError, UsageError, WriteError
 from refocal.core.values import Contrast, Counts, Frames, Grade, ImageInfo, Restored
-from refocal.engine.tiles.links import link, refusal
+from refocal.engine.tiles.links import refusal
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.stack_pages import Pages
 from refocal.eventlog.log import Event, split_key
+from refocal.imaging.contrast import percentile_contrast
 from refocal.parts.formats import create_image, open_image
 
 SCRATCH = ".refocal"
@@ -37,7 +36,6 @@ Carry = Literal["copy", "skip", "link", "symlink"]
 _SMALLEST = 8
 _DTYPES = frozenset({"uint8", "uint16", "int8", "int16", "float16", "float32"})
 _EIGHT_BIT = np.dtype(np.uint8)
-_PERCENTILES = (0.1, 99.9)
 _SAMPLE_PIXELS = 1 << 16
 
 
@@ -176,8 +174,7 @@ def contrast_of(paths: Iterable[Path]) -> Contrast | None:
     pooled = [pixels for path in paths for pixels in _sample(path)]
     if not pooled:
         return None
-    low, high = np.percentile(np.concatenate(pooled), _PERCENTILES)
-    return Contrast(float(low), float(high) if high > low else float(low) + 1.0)
+    return percentile_contrast(np.concatenate(pooled))
 
 
 def _sample(path: Path) -> list[Counts]:
@@ -277,7 +274,7 @@ class TileSink:
         if self._carry == "skip" and not (self.out / tile.name).exists():
             return {}
         target = self._target(tile)
-        with _errors(target):
+        with write_errors(target):
             self._take_over(tile.path, target)
         return self._facts(tile, target)
 
@@ -285,7 +282,7 @@ class TileSink:
         if target.exists() and target.samefile(tile.path):  # a link that an earlier decision left
             fresh = target.with_name(f".{target.name}.fresh.part")
             create_image(fresh, pages, like=info, source=tile.path)
-            with _errors(target):
+            with write_errors(target):
                 os.replace(fresh, target)
         else:
             create_image(target, pages, like=info, source=tile.path)
@@ -294,14 +291,14 @@ class TileSink:
         if self._carry == "skip":
             target.unlink(missing_ok=True)  # an earlier decision may have put something there
         elif self._carry == "copy":
-            _copy(path, target)
+            copy(path, target)
         else:
             link(path, target, hard=self._carry == "link")
 
     def _collect(self, tile: Tile, counts: Counts | None) -> Mapping[str, Any]:
         info, gathered = _info(tile), self._gathered(tile)
         target = self._target(tile)
-        with _errors(target):
+        with write_errors(target):
             if not gathered.finished(target):
                 gathered.add(tile.page, counts)
                 if gathered.count() < info.shape[0]:
@@ -328,7 +325,7 @@ class TileSink:
     def _target(self, tile: Tile) -> Path:
         """Return where a tile goes, after making its folder."""
         target = self.out / tile.name
-        with _errors(target):
+        with write_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             # A folder of the output may be a link to the raw data.
             if target.parent.resolve() == tile.path.parent.resolve() and target.name == tile.path.name:
@@ -375,16 +372,3 @@ def check_output(inputs: Iterable[Path | str], out: Path | str, carry: Carry = "
 def _info(tile: Tile) -> ImageInfo:
     with open_image(tile.path) as image:
         return image.info
-
-
-def _copy(path: Path, target: Path) -> None:
-    with whole(target) as part, path.open("rb") as raw, part.open("wb") as copy:
-        shutil.copyfileobj(raw, copy, 1 << 20)
-
-
-@contextmanager
-def _errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import replacing, write_errors
 from refocal.core.blocks import Box
 from refocal.core.errors import WriteError
 from refocal.core.storage import patient, store
@@ -73,16 +73,14 @@ def _pack(work: Restoration) -> None:
     path, place = Path(work.out.url), work.ledger.place
     if path.is_file() and place.read(PACKED) == str(path.stat().st_size).encode():
         return
-    try:
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if work.kind == STACK:
             _stack(work, path)
         else:
-            with whole(path, tag=uuid4().hex) as part:
+            with replacing(path, tag=uuid4().hex) as part:
                 _fill(work, part)
         place.write(PACKED, str(path.stat().st_size).encode())
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _stack(work: Restoration, path: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from refocal.core.blocks import Box
 from refocal.core.values import Contrast, Counts
 from refocal.core.volume import Volume
+from refocal.imaging.contrast import percentile_contrast
 
 _SAMPLES = 16
 _EDGE_PX = 256
-_PERCENTILES = (0.1, 99.9)
 
 
 class SectionContrast:
@@ -49,8 +49,7 @@ def _contrast(patches: list[Counts]) -> Contrast:
     there: list[Any] = [patch[np.isfinite(patch)] for patch in patches if patch.any()]
     if not there:
         return Contrast()
-    low, high = np.percentile(np.concatenate(there).astype(np.float64), _PERCENTILES)
-    return Contrast(float(low), float(high) if high > low else float(low) + 1.0)
+    return percentile_contrast(np.concatenate(there).astype(np.float64))
 
 
 def _spread(length: int, count: int) -> list[int]:

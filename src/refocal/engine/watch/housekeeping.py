@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
+from refocal.core.errors import WriteError
 from refocal.engine.job import RETAKES
 from refocal.engine.watch.event_writer import ReserveFile
 from refocal.engine.watch.heartbeat import Heartbeat
@@ -78,9 +79,9 @@ class Housekeeping:
         text = self._shared.ledger.retakes()
         if text is not None:
             try:
-                with whole(out / RETAKES) as part:
+                with writing(out / RETAKES) as part:
                     part.write_text(text, encoding="utf-8", errors="surrogateescape")
-            except OSError:
+            except WriteError:
                 self._shared.ledger.remind()
 
     def _observe(self, observer: Observer, event: Event) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, UnreadableError
+from refocal.core.natural_order import natural
 from refocal.core.values import Contrast, Frames, Gate, Grade, Layout, Verdict
-from refocal.engine.tiles.listing import natural
 from refocal.engine.tiles.tiles import Tile, read_tile
 from refocal.engine.watch.completeness import state_of, waits
 from refocal.engine.watch.source import place_facts, tile_of

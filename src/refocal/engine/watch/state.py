@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from refocal.eventlog.current import TO_RETAKE, imaging, is_newer
 from refocal.eventlog.log import Event, retake_table, split_key
 
 _DECISIONS = ("", "restored", "kept", "retake", "no_content", "unreadable", "failed", "queued")
@@ -84,7 +85,7 @@ class WatchState:
         self._folders.get(folder, {}).pop(name, None)
         self.counts["failed"] -= 1
         section = self.sections.get(event.get("section") or "")
-        if section is not None and section.parent == _imaging(event):
+        if section is not None and section.parent == imaging(event["key"], event):
             section.counts["failed"] -= 1
 
     def recall(self, event: Event) -> None:
@@ -208,10 +209,10 @@ class WatchState:
         follow: list[Event] = []
         if name is not None:
             section = self.sections.get(name)
-            taken, parent = event.get("taken") or "", _imaging(event)
-            if section is not None and parent != section.parent and taken < section.taken:
+            taken, parent = event.get("taken") or "", imaging(key, event)
+            if section is not None and parent != section.parent and not is_newer(taken, section.taken):
                 return []  # an older imaging of a section that was imaged again
-            if section is not None and parent != section.parent and taken > section.taken:
+            if section is not None and parent != section.parent and taken != section.taken:
                 follow.append({**_section_event(name, section), "state": "superseded"})
                 self._supersede(name)
                 section = None
@@ -222,7 +223,7 @@ class WatchState:
             section.taken = max(section.taken, taken)
             section.counts[was] -= bool(was)
             section.counts[decision] += 1
-        if decision in ("retake", "unreadable"):
+        if decision in TO_RETAKE:
             self._retakes[key] = {column: event.get(column) for column in _ROW}
             self._retakes_changed = True
         return follow
@@ -242,13 +243,6 @@ def _section_event(name: str, section: Section) -> Mapping[str, Any]:
         "tiles": section.tiles,
         "counts": counts,
     }
-
-
-def _imaging(event: Event) -> str:
-    """Return the folder that holds all tiles of one imaging of a section; "" where a section is imaged only once."""
-    if event.get("field") is None:
-        return ""
-    return str(event["key"]).rpartition("/")[0].rpartition("/")[0] or "."
 
 
 def _split(key: str) -> tuple[str, str]:

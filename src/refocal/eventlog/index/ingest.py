@@ -2,22 +2,23 @@
 
 For a key the latest line counts; where it belongs (section, tile, page, beam) is what its first line said. Of several
 keys of one place the one taken last is current, and only current rows are in the aggregates of sections and beams.
-An operator's word beats the gate until the file itself is another (`refocal.eventlog.log.stamp`).
+An operator's word beats the gate until the file itself is another (`refocal.eventlog.current.stamp`).
 """
 
 import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
-from refocal.eventlog import fields
+from refocal.eventlog import current, fields
 from refocal.eventlog.index.row import COLUMNS, Row, values
-from refocal.eventlog.index.schema import BEAT, COUNTS, DECISIONS, MINUTE, SUMS, VERDICTS
-from refocal.eventlog.log import split_key, stamp
+from refocal.eventlog.index.schema import BEAT, COUNTS, DECISIONS, MILLION, MINUTE, SUMS
+from refocal.eventlog.log import split_key
 
-_RESTORED, _KEPT, _QUEUED, _RETAKE = (DECISIONS.index(name) for name in ("restored", "kept", "queued", "retake"))
-_FAILED = DECISIONS.index("failed")
+_NUMBERS = {name: number for number, name in enumerate(DECISIONS)}
+_RESTORED, _QUEUED, _RETAKE, _FAILED = (_NUMBERS[name] for name in ("restored", "queued", "retake", "failed"))
 _TILE_SQL = f"INSERT OR REPLACE INTO tiles ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _ROW_SQL = f"SELECT {', '.join(COLUMNS)} FROM tiles WHERE"  # noqa: S608
 _SECTION_COLUMNS = (*COUNTS, *SUMS)
@@ -25,14 +26,10 @@ _BEAM_COLUMNS = ("tiles", "retakes", *SUMS)
 
 
 def shown(decision: int, verdict: str | None) -> int:
-    """Return the decision after the operator's word."""
-    if verdict == "keep":
-        return _KEPT
-    if verdict == "retake":
-        return _RETAKE
+    """Return the decision after the operator's verdict; a tile that is to be restored is queued until it is."""
     if verdict == "restore":
         return decision if decision in (_RESTORED, _QUEUED, _FAILED) else _QUEUED
-    return decision
+    return _NUMBERS[current.decided(DECISIONS[decision], verdict)]
 
 
 class Ingest:
@@ -103,7 +100,7 @@ class Ingest:
 
     def _tile(self, event: Mapping[str, Any], key: str, offset: int) -> None:
         row, time = self._row(key), fields.seconds(event.get("time"))
-        decision, (size, changed) = fields.decision(event), map(fields.whole_number, stamp(event))
+        decision, (size, changed) = _decision(event), map(fields.whole_number, current.stamp(event))
         sigma, astigmatism = fields.number(event.get("sigma_px")), fields.number(event.get("anisotropy"))
         self._minute(event, time, decision, sigma, resumed=row is not None and row.decision == _QUEUED)
         if row is None:
@@ -113,7 +110,7 @@ class Ingest:
             if (size, changed) != (row.size, row.mtime_ns):
                 row.override = None
             self._weigh(row, -1)
-        row.x_nm, row.y_nm, row.w_nm, row.h_nm = fields.position(event, key)
+        row.x_nm, row.y_nm, row.w_nm, row.h_nm = _position(event, key)
         row.time, row.decision, row.shown = time, decision, shown(decision, row.override)
         row.sigma_px, row.anisotropy, row.noise = sigma, astigmatism, fields.number(event.get("noise"))
         row.size, row.mtime_ns = size, changed
@@ -127,7 +124,7 @@ class Ingest:
         row = Row(
             id=self._next_id,
             key=key,
-            section=self._section_id(fields.section(event, key)),
+            section=self._section_id(_section_of(event, key)),
             tile=fields.printable(tile) if isinstance(tile, str) else None,
             page=page if path != key else 0,
             beam=fields.whole_number(event.get("beam")),
@@ -150,7 +147,7 @@ class Ingest:
                 f"{_ROW_SQL} section = ? AND tile = ? AND page = ? AND current = 1", place
             ).fetchone()
             rival = (self._by_id.get(found["id"]) or self._hold(found)) if found else None
-        if rival is not None and (rival.taken, rival.id) > (row.taken, row.id):
+        if rival is not None and not current.is_newer(row.taken, rival.taken):
             row.current = 0
             row, rival = rival, None
         self._winners[place] = row
@@ -175,8 +172,8 @@ class Ingest:
         if not row.current:
             return
         sums = (
-            sign * (row.sigma_px is not None), sign * fields.millionths(row.sigma_px),
-            sign * (row.anisotropy is not None), sign * fields.millionths(row.anisotropy),
+            sign * (row.sigma_px is not None), sign * _millionths(row.sigma_px),
+            sign * (row.anisotropy is not None), sign * _millionths(row.anisotropy),
         )  # fmt: skip
         section = self._sections[row.section]
         section[row.shown] += sign
@@ -201,13 +198,13 @@ class Ingest:
             sums[2] += decision == _RETAKE
             return
         latency = fields.number(event.get("latency_s"))
-        graded = (1, 0, decision == _RETAKE, sigma is not None, fields.millionths(sigma))
-        for column, value in enumerate((*graded, latency is not None, fields.millionths(latency))):
+        graded = (1, 0, decision == _RETAKE, sigma is not None, _millionths(sigma))
+        for column, value in enumerate((*graded, latency is not None, _millionths(latency))):
             sums[column] += value
 
     def _override(self, event: Mapping[str, Any], key: str, offset: int) -> None:
         verdict = event.get("verdict")
-        if verdict not in VERDICTS:
+        if verdict not in current.VERDICTS:
             return
         said = [fields.printable(event.get(name) or "") for name in ("note", "by")]
         self._base.execute(
@@ -256,3 +253,35 @@ class Ingest:
             "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)",
             (offset, fields.seconds(event.get("time")), json.dumps(event)),
         )
+
+
+def _decision(event: Mapping[str, Any]) -> int:
+    """Return the number of a tile event's decision."""
+    said = event.get("decision")
+    return _NUMBERS.get(said, _FAILED) if isinstance(said, str) else _FAILED
+
+
+def _section_of(event: Mapping[str, Any], key: str) -> str:
+    """Return the section of a tile: what the event says, else the stack, else the folder."""
+    if isinstance(said := event.get("section"), str) and said:
+        return fields.printable(said)
+    path, page = split_key(key)
+    if page or path != key:
+        return path
+    parent = str(PurePosixPath(path).parent)
+    return "" if parent == "." else parent
+
+
+def _position(event: Mapping[str, Any], key: str) -> tuple[float | None, float | None, float | None, float | None]:
+    """Return x, y, width and height: nanometres on the stage, else column and row by the name and no sizes."""
+    if (stage := fields.stage_nm(event)) is not None:
+        pixel = fields.number(event.get("pixel_nm")) or 1.0
+        width, height = fields.number(event.get("width")) or 1.0, fields.number(event.get("height")) or 1.0
+        return *stage, width * pixel, height * pixel
+    column, row = fields.grid_place(key) or (None, None)
+    return column, row, None, None
+
+
+def _millionths(value: float | None) -> int:
+    """Return a number in whole millionths, 0 for None; clipped, so that sums of many cannot overflow."""
+    return 0 if value is None else round(max(-MILLION, min(MILLION, value)) * MILLION)

@@ -14,8 +14,6 @@ from refocal.eventlog.index.row import COLUMNS
 
 DECISIONS = ("restored", "kept", "queued", "retake", "no_content", "unreadable", "failed")
 """The number of a decision in the index is its place here; what is not named here counts as failed."""
-VERDICTS = ("keep", "restore", "retake")
-"""What an operator can say."""
 MILLION = 1_000_000
 
 COUNTS = tuple(f"n_{name}" for name in DECISIONS)

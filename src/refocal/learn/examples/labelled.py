@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from refocal.core.errors import BadOptionError
 from refocal.core.values import UNIT, Contrast, Counts, Example, Frames, Labels
-from refocal.learn.examples.tiles import MARGIN, binned, hashes
+from refocal.imaging.binning import binned
+from refocal.learn.examples.tiles import MARGIN, hashes
 from refocal.parts.formats import open_image
 
 _PAGES = re.compile(r"^(?P<path>.+)#(?P<first>\d*):(?P<last>\d*)$")

@@ -12,8 +12,9 @@ import numpy as np
 from refocal.core.errors import BadOptionError
 from refocal.core.values import UNIT, Contrast, Counts, Example, Frames
 from refocal.engine.tiles.listing import find_images
+from refocal.imaging.binning import binned
 from refocal.learn.evaluate.scores import Truth, centre
-from refocal.learn.examples.tiles import MARGIN, binned, hashes
+from refocal.learn.examples.tiles import MARGIN, hashes
 from refocal.learn.recipe import Recipe
 from refocal.parts.formats import open_image
 

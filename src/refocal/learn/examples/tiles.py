@@ -15,6 +15,7 @@ import numpy as np
 from refocal.core import registry
 from refocal.core.errors import BadOptionError, UnsupportedError
 from refocal.core.values import UNIT, Contrast, Counts, Degradation, Example, Frames, Pixels
+from refocal.imaging.binning import binned
 from refocal.parts.formats import is_image_name, open_image
 
 MARGIN = 20  # px of real surroundings on every side, so that a crop's border is not made of mirrored tissue
@@ -100,14 +101,6 @@ class SharpTiles:
 def hashes(files: Sequence[Path]) -> dict[str, str]:
     """Return {file name: SHA-256} of files."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-
-
-def binned(pixels: Pixels, scale: int) -> Pixels:
-    """Return the means of squares of `scale` pixels of a (y, x) image; what is left over at the far sides is cut."""
-    height, width = (n // scale for n in pixels.shape)
-    cut = pixels[: height * scale, : width * scale]
-    means: Pixels = cut.reshape(height, scale, width, scale).mean((1, 3))
-    return means
 
 
 def _read(path: Path) -> list[Counts]:

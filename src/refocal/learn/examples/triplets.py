@@ -7,7 +7,8 @@ import numpy as np
 
 from refocal.core.errors import BadOptionError
 from refocal.core.values import UNIT, Contrast, Counts, Example, Frames
-from refocal.learn.examples.tiles import binned, hashes
+from refocal.imaging.binning import binned
+from refocal.learn.examples.tiles import hashes
 from refocal.parts.formats import is_image_name, open_image
 
 MARGIN = 76

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadOptionError, DivergedError, UsageError
 from refocal.core.values import Restorer
 from refocal.learn.evaluate.scores import evaluate
@@ -105,7 +105,7 @@ def _run(
         scores = dict(score(specimens, TorchModel(trained.net, precision="f32")))
         publish_run(trained, recipe, tiles.hashes(), folder / f"{recipe.name}.safetensors", "experiment")
     content = {"recipe_sha256": recipe.sha256, "labelled": [p.name for p in known], "unlabelled": len(others)}
-    with whole(folder / SCORES) as part:
+    with writing(folder / SCORES) as part:
         part.write_text(json.dumps({**content, "scores": scores}, indent=1))
     if "diverged" not in scores:
         (folder / "last.ckpt").unlink(missing_ok=True)  # three times the model; the finished one is there

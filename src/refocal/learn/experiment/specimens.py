@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadOptionError, UsageError
 from refocal.core.values import Degradation, ImageInfo
 from refocal.engine.tiles.listing import find_images
@@ -73,7 +73,7 @@ def _made(experiment: "Experiment", name: str, path: Path, out: Path) -> Path:
     for two in found:
         for truth in _cut(two, experiment.cut_px):
             _write(truth, degradation, part / (TEST if shares[two.name] == "test" else TRAIN))
-    with whole(part / "made.json") as file:
+    with writing(part / "made.json") as file:
         file.write_text(how)
     os.replace(part, out)
     return out

@@ -27,7 +27,7 @@ import yaml
 from torch import nn
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadModelError
 from refocal.core.values import UNIT, Contrast, Counts, Example, Frames, ImageInfo, Pixels
 from refocal.imaging.phantom import draw_section
@@ -88,7 +88,7 @@ def write_package(model: str | Path, out: str | Path) -> Path:
         path.name: path.read_bytes(),
     }
     files[DESCRIPTION] = yaml.safe_dump(_description(about, seen.shape, files, path.name), sort_keys=False).encode()
-    with whole(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with writing(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return out

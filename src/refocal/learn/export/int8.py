@@ -23,7 +23,7 @@ from onnx import TensorProto, numpy_helper
 from onnxruntime import quantization
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadModelError, BadOptionError
 from refocal.core.values import Example, Pixels
 from refocal.engine import backends
@@ -103,7 +103,7 @@ def quantise(model: str | Path, tiles: Sequence[Truth], out: Path, most_db: floa
             raise BadOptionError(f"{about.name} in int8: {lost}; {most_db:g} dB are allowed, so nothing was written")
         files = {".onnx": graph, out.suffix: made.read_bytes(), ".md": _card(path, named, lost, len(shown)).encode()}
     for suffix, content in files.items():
-        with whole(out.with_suffix(suffix)) as part:
+        with writing(out.with_suffix(suffix)) as part:
             part.write_bytes(content)
     return lost
 

@@ -24,7 +24,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.models import torch_weights
 from refocal.models.header import ModelHeader, ReachHeader
 from refocal.parts.nets._merged_gran import fold
@@ -62,7 +62,7 @@ def export_onnx(net: nn.Module, header: ModelHeader, path: str | Path) -> str:
     model.producer_name, model.producer_version = "refocal", header.refocal
     model.graph.name = header.name
     content: bytes = model.SerializeToString(deterministic=True)
-    with whole(Path(path)) as part:
+    with writing(Path(path)) as part:
         part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from refocal.core.errors import TileError, UsageError
-from refocal.engine.tiles.listing import natural
+from refocal.core.natural_order import natural
 from refocal.engine.tiles.tiles import Tile
 from refocal.imaging.grid_bars import tissue
 from refocal.learn.pairs.streams import Pair

@@ -19,7 +19,8 @@ from refocal.core.errors import TileError, UnsupportedError
 from refocal.core.values import Contrast, Counts, ImageInfo, Pixels
 from refocal.engine.tiles.tiles import Tile, read_tile
 from refocal.imaging import shift_registration
-from refocal.imaging.grid_bars import tissue
+from refocal.imaging.binning import binned
+from refocal.imaging.contrast import percentile_contrast
 from refocal.imaging.intensity_window import EIGHT_BIT, windowed
 from refocal.parts.formats import create_image, open_image
 
@@ -96,7 +97,8 @@ class Coupler:
             If no frame shows its place, or its size is no whole multiple of that of the frames.
         """
         fine = self._counts(stopped)
-        counts = averaged(fine, max(1, round(fine.shape[0] / self._soft[0].shape[0])))
+        factor = max(1, round(fine.shape[0] / self._soft[0].shape[0]))
+        counts = fine if factor == 1 else binned(fine.astype(np.float32), factor)
         if counts.shape != self._soft[0].shape:
             (height, width), (rows, columns) = fine.shape, self._soft[0].shape
             raise UnsupportedError(
@@ -220,35 +222,8 @@ def write_pair(pair: Pair, path: Path) -> None:
     )
 
 
-def scored_boxes(pair: Pair, edge: int = 128, overlap: float = 0.5) -> list[Box]:
-    """Return the (y, x) tiles of a pair that are scored.
-
-    The lower part of a stopped frame, which another one shows too, is left out; so are tiles that touch the grid.
-    """
-    height, width = pair.truth.shape
-    height = min(height, round(pair.height * (1 - overlap)) - pair.box.start[0])
-    inside = tissue(pair.truth)
-    boxes = [
-        Box((y, x), (y + edge, x + edge))
-        for y in range(0, height - edge + 1, edge)
-        for x in range(0, width - edge + 1, edge)
-    ]
-    return [box for box in boxes if inside[box.slices].all()]
-
-
-def averaged(counts: Counts, factor: int) -> Counts:
-    """Return the means of squares of `factor` pixels, float32 unless the factor is 1."""
-    if factor == 1:
-        return counts
-    height, width = (n // factor for n in counts.shape)
-    cut = counts[: height * factor, : width * factor].astype(np.float32)
-    means: Pixels = cut.reshape(height, factor, width, factor).mean((1, 3))
-    return means
-
-
 def _stretched(counts: Counts) -> Pixels:
-    low, high = np.percentile(counts, (0.1, 99.9))
-    return np.clip(Contrast(float(low), float(max(high, low + 1e-3))).unit(counts), 0, 1)
+    return np.clip(percentile_contrast(counts, 1e-3).unit(counts), 0, 1)
 
 
 def _fit(stopped: Counts, seen: NDArray[np.floating]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import TileError, UnsupportedError, UsageError
 from refocal.core.values import Counts, ImageInfo, TileLocation
 from refocal.engine.tiles.listing import find_images
@@ -272,7 +272,7 @@ def _file(one: PairVerdict, part: Path) -> None:
 
 def _write_table(judged: Sequence[PairVerdict], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part, part.open("w", newline="") as file:
+    with writing(path) as part, part.open("w", newline="") as file:
         table = csv.DictWriter(file, [*PairVerdict.__dataclass_fields__], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(one) for one in judged)

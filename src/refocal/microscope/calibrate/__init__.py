@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from refocal.core.atomic import whole
-from refocal.core.errors import UsageError, WriteError
+from refocal.core.atomic import writing
+from refocal.core.errors import UsageError
 from refocal.core.values import LearnedRestorer, Restorer
 from refocal.core.version import __version__
 from refocal.microscope.calibrate.blur_series import BlurSeries, Sample
@@ -206,8 +206,5 @@ def write(made: Calibration, path: Path) -> None:
     WriteError
         If it cannot be written.
     """
-    try:
-        with whole(path) as part:
-            part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"cannot write the calibration {path}: {error.strerror or error}") from error
+    with writing(path) as part:
+        part.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,8 @@ import numpy as np
 from refocal.core import registry
 from refocal.core.errors import TileError, UsageError
 from refocal.engine.tiles.tiles import TileSource, estimate_contrast
-from refocal.eventlog.log import Event, latest, stamp
+from refocal.eventlog.current import Current, latest
+from refocal.eventlog.fields import Event, number
 from refocal.imaging.focus_features import Vector
 from refocal.models.calibration import Bounded, Costs, Regressor, Thresholds
 
@@ -185,22 +186,12 @@ def spoken(events: Iterable[Event], native_px: float) -> list[OperatorVerdict]:
     What was said of a file that was written anew since is left out: it was another image.
     """
     seen = list(events)
-    kinds = _kinds(seen)
-    tiles: dict[str, Event] = {}
-    words: dict[str, str] = {}
-    for event in seen:
-        key = str(event.get("key"))
-        if event["event"] == "tile":
-            if key in words and stamp(event) != stamp(tiles[key]):
-                del words[key]
-            tiles[key] = event
-        elif event["event"] == "override" and key in tiles:
-            words[key] = str(event.get("verdict"))
+    kinds, current = _kinds(seen), Current(seen)
     found = []
-    for key, word in words.items():
-        sigma = _beyond(tiles[key], kinds, native_px)
-        if sigma is not None and word in ("keep", "restore", "retake"):
-            found.append(OperatorVerdict(word, sigma))
+    for key, verdict in current.verdicts.items():
+        sigma = _beyond(current.tiles[key], kinds, native_px)
+        if sigma is not None:
+            found.append(OperatorVerdict(verdict, sigma))
     return found
 
 
@@ -212,12 +203,10 @@ def _kinds(events: Iterable[Event]) -> dict[str, str]:
 
 def _beyond(event: Event, kinds: dict[str, str], native_px: float) -> float | None:
     """Return the blur of a tile event beyond native: the gate `sharpness` counts all of it."""
-    sigma = event.get("sigma_px")
-    if not isinstance(sigma, int | float):
-        return None
-    if kinds.get(str(event.get("job_sha256"))) == "calibrated":
-        return float(sigma)
-    return math.sqrt(max(0.0, float(sigma) ** 2 - native_px**2))
+    sigma = number(event.get("sigma_px"))
+    if sigma is None or kinds.get(str(event.get("job_sha256"))) == "calibrated":
+        return sigma
+    return math.sqrt(max(0.0, sigma**2 - native_px**2))
 
 
 def shift(limits: Thresholds, said: Sequence[OperatorVerdict], blur: Regressor, judged: HeldOutSamples) -> Thresholds:

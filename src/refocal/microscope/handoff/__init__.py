@@ -7,16 +7,14 @@ when they are named, and then nothing that stands there is replaced.
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from refocal.core.atomic import whole
-from refocal.core.errors import RefocalError, UsageError, WriteError
+from refocal.core.atomic import copy, link, replacing, write_errors
+from refocal.core.errors import RefocalError, UsageError
 from refocal.eventlog.log import Event, read_log
 from refocal.microscope.handoff.feabas import coordinate_file
 from refocal.microscope.handoff.microscope_flags import comment, grid_tiles
@@ -172,7 +170,7 @@ def _section_order(folder: Path, found: Sequence[Section], montages: Sequence[Mo
     path = folder / "section_order.txt"
     known = [file_stem(section) for section in found]
     names = [file_stem(montage.section) for montage in montages]
-    with _errors(path):
+    with write_errors(path):
         before = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     if not before and known == sorted(known):
         return
@@ -194,7 +192,7 @@ def _own_flags(
             _text(folder / "yesretake", "", handed)
             _text(folder / "user_comment.txt", comment(section, astigmatic), handed)
         else:
-            with _errors(folder):
+            with write_errors(folder):
                 (folder / "yesretake").unlink(missing_ok=True)
                 (folder / "user_comment.txt").unlink(missing_ok=True)
 
@@ -225,16 +223,12 @@ def _fetch(out: Path, section: Section, roots: Sequence[Path], how: Literal["lin
             continue
         raw = _raw(tile, roots)
         target = out / tile.path
-        with _errors(target):
+        with write_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             if how == "copy":
-                with whole(target) as part:
-                    shutil.copyfile(raw, part)
+                copy(raw, target)
             else:
-                part = target.with_name(f".{target.name}.part")
-                part.unlink(missing_ok=True)
-                part.symlink_to(raw.resolve())
-                os.replace(part, target)
+                link(raw, target, hard=False)
 
 
 def _raw(tile: Tile, roots: Sequence[Path]) -> Path:
@@ -254,16 +248,8 @@ def _json(path: Path, document: object, handed: HandoffResult) -> None:
 
 
 def _text(path: Path, text: str, handed: HandoffResult) -> None:
-    with _errors(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path, tag=str(os.getpid())) as part:
+        with replacing(path, tag=str(os.getpid())) as part:
             part.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
     handed.written.append(path)
-
-
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -4,20 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from refocal.eventlog.fields import scan_fault
 from refocal.microscope.handoff.sections import Section, Tile
 
 SOFT, STIG, FAULT, UNREADABLE, OTHER = "SOFT-FOCUS", "BAD-STIG", "SCAN-FAULT", "UNREADABLE", "RETAKE"
 
-_FAULT = re.compile(
-    r"scan.?fault|rows? (?:are |is )?(?:shifted|constant|missing|repeated)|frozen|incomplete frame", re.I
-)
 _BEAM = re.compile(r"beam (\d+)")
 
 
 def cause(tile: Tile, astigmatic: frozenset[int] = frozenset()) -> str:
     """Return the code of a tile; `astigmatic` are beams that the statistics found to be so, never one tile alone."""
-    words = f"{tile.event.get('reason') or ''} {tile.event.get('error') or ''}"
-    if tile.event.get("scan_fault") or _FAULT.search(words):
+    if scan_fault(tile.event):
         return FAULT
     if tile.state == "lost":
         return UNREADABLE

@@ -5,14 +5,15 @@ positions of two imagings do not fit together. Tiles of one folder that stand at
 taken last.
 """
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from refocal.eventlog.log import Event, stamp
+from refocal.core.natural_order import natural
+from refocal.eventlog import fields
+from refocal.eventlog.current import Current, decided, imaging, is_newer
+from refocal.eventlog.fields import Event
 
 State = Literal["good", "retake", "waiting", "lost"]
 
@@ -35,7 +36,7 @@ class Tile:
     @property
     def decision(self) -> str:
         """What was decided, the operator's word first."""
-        return {"keep": "kept", "retake": "retake"}.get(self.verdict or "", str(self.event.get("decision")))
+        return decided(str(self.event.get("decision")), self.verdict)
 
     @property
     def state(self) -> State:
@@ -49,20 +50,15 @@ class Tile:
     @property
     def stage_nm(self) -> tuple[float, float] | None:
         """Position (x, y)."""
-        x, y = self.number("stage_x_nm"), self.number("stage_y_nm")
-        return None if x is None or y is None else (x, y)
+        return fields.stage_nm(self.event)
 
     def number(self, name: str) -> float | None:
         """Return a number of the event, None where there is none."""
-        value = self.event.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return None
-        return float(value)
+        return fields.number(self.event.get(name))
 
     def whole(self, name: str) -> int | None:
         """Return a whole number of the event, None where there is none."""
-        value = self.number(name)
-        return None if value is None else int(value)
+        return fields.whole_number(self.event.get(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,75 +95,57 @@ class Section:
 def sections(events: Iterable[Event], only: frozenset[str] = frozenset()) -> list[Section]:
     """Return the sections of a log in natural order ("S2" before "S10"); `only` names the wanted ones, none all."""
     tiles, states = _latest(events)
-    gathered: dict[tuple[str, int | None], dict[PurePosixPath, list[Tile]]] = {}
+    gathered: dict[tuple[str, int | None], dict[str, list[Tile]]] = {}
     for tile in tiles:
         if not only or tile.section in only:
             imagings = gathered.setdefault((tile.section, tile.whole("region")), {})
-            imagings.setdefault(_imaging(tile), []).append(tile)
+            imagings.setdefault(imaging(tile.path.as_posix(), tile.event), []).append(tile)
     found = [_newest(name, region, imagings, states.get(name)) for (name, region), imagings in gathered.items()]
     return sorted(found, key=lambda section: (natural(section.name), section.region or 0))
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts "S2" before "S10"."""
-    return [
-        (int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)
-    ]
-
-
 def _latest(events: Iterable[Event]) -> tuple[list[Tile], dict[str, str]]:
     """Return the latest state of each key, and the state of each section."""
-    latest: dict[str, Event] = {}
-    words: dict[str, tuple[str, object]] = {}
+    current = Current()
     states: dict[str, str] = {}
     for event in events:
-        key = event.get("key")
         if event["event"] == "section":
             states[str(event.get("section"))] = str(event.get("state"))
-        elif not isinstance(key, str):
-            continue
-        elif event["event"] == "tile":
-            latest[key] = event
-        elif event["event"] == "override" and key in latest:
-            words[key] = (str(event.get("verdict")), stamp(latest[key]))
-    tiles = [_tile(key, event, words.get(key)) for key, event in latest.items()]
+        current.add(event)
+    tiles = [_tile(key, event, current.verdicts.get(key)) for key, event in current.tiles.items()]
     # What a log says is never a way out of the output.
     return [tile for tile in tiles if not tile.path.is_absolute() and ".." not in tile.path.parts], states
 
 
-def _tile(key: str, event: Event, word: tuple[str, object] | None) -> Tile:
+def _tile(key: str, event: Event, verdict: str | None) -> Tile:
     path = PurePosixPath(str(event.get("path") or key))
     given = event.get("section")
     return Tile(
         key=key,
         path=path,
-        page=int(event.get("page") or 0),
+        page=fields.whole_number(event.get("page")) or 0,
         section=str(given) if given is not None else path.parent.as_posix(),
         tile=str(event.get("tile") or key),
         taken=str(event.get("taken") or ""),
         event=event,
-        verdict=word[0] if word and word[1] == stamp(event) else None,
+        verdict=verdict,
     )
 
 
-def _imaging(tile: Tile) -> PurePosixPath:
-    """Return what tells one imaging of a section from another: the section's folder of a multi-beam microscope."""
-    return tile.path.parent.parent if tile.event.get("field") is not None else PurePosixPath()
-
-
-def _newest(name: str, region: int | None, imagings: Mapping[PurePosixPath, list[Tile]], state: str | None) -> Section:
-    *before, newest = sorted(imagings.items(), key=lambda item: max(tile.taken for tile in item[1]))
+def _newest(name: str, region: int | None, imagings: Mapping[str, list[Tile]], state: str | None) -> Section:
+    taken = {folder: max(tile.taken for tile in tiles) for folder, tiles in imagings.items()}
+    *before, newest = sorted(imagings, key=taken.__getitem__)
     places: dict[str, Tile] = {}
-    gone = [tile.key for _, tiles in before for tile in tiles]
-    for tile in newest[1]:
+    gone = [tile.key for folder in before for tile in imagings[folder]]
+    for tile in imagings[newest]:
         standing = places.get(tile.tile)
-        if standing is None or tile.taken >= standing.taken:
+        if standing is None or is_newer(tile.taken, standing.taken):
             places[tile.tile] = tile
             gone += [standing.key] if standing else []
         else:
             gone.append(tile.key)
     tiles = tuple(sorted(places.values(), key=lambda tile: natural(tile.key)))
-    folder = newest[0] if tiles[0].event.get("field") is not None else _common(tiles)
+    folder = PurePosixPath(newest) if newest else _common(tiles)
     return Section(name, region, folder, tiles, tuple(gone), None if state is None else state == "complete")
 
 

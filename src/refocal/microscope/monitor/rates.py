@@ -3,9 +3,9 @@
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
+from refocal.eventlog import fields
 from refocal.microscope.monitor.hysteresis import Alarms, Finding
 from refocal.microscope.monitor.observation import Observation
 from refocal.microscope.monitor.thresholds import Rules
@@ -59,18 +59,18 @@ class Supply:
 
     def add(self, event: Mapping[str, Any]) -> Iterator[Finding]:
         """Take one `beat` event."""
-        now = _seconds(event.get("time"))
+        now = fields.seconds(event.get("time"))
         if now is not None:
             yield from self._silence(event.get("seen"), now)
-        lag = event.get("lag_seconds")
-        if isinstance(lag, int | float) and math.isfinite(lag):
+        lag = fields.number(event.get("lag_seconds"))
+        if lag is not None:
             limit = self._rules.lag_seconds
             tiles = event.get("lag_tiles")
             message = f"grading is {lag:.0f} s and {tiles if tiles is not None else '?'} tiles behind the microscope"
-            yield Finding("lag", "grading", float(lag), lag > limit, lag < limit / 2, message)
+            yield Finding("lag", "grading", lag, lag > limit, lag < limit / 2, message)
         if now is not None:
-            yield from self._space("output_full", "output disk", event.get("free_bytes"), now)
-            yield from self._space("share_full", "share", event.get("share_free_bytes"), now)
+            yield from self._space("output_full", "output disk", fields.number(event.get("free_bytes")), now)
+            yield from self._space("share_full", "share", fields.number(event.get("share_free_bytes")), now)
 
     def _silence(self, seen: Any, now: float) -> Iterator[Finding]:
         if self._since is None or seen != self._seen or now < self._since:  # the clock may be set back
@@ -79,9 +79,9 @@ class Supply:
         message = f"nothing new for {quiet / 60:.0f} min" if quiet else "tiles come again"
         yield Finding("silence", "microscope", quiet, quiet >= limit, quiet == 0, message)
 
-    def _space(self, kind: str, disk: str, free: Any, now: float) -> Iterator[Finding]:
+    def _space(self, kind: str, disk: str, free: float | None, now: float) -> Iterator[Finding]:
         """Foresee when a disk is full, from how fast its free space shrinks, whoever writes."""
-        if isinstance(free, bool) or not isinstance(free, int | float) or not math.isfinite(free):
+        if free is None:
             return
         then, before, rate = self._disks.get(kind, (now, free, 0.0))
         if now > then:
@@ -94,7 +94,7 @@ class Supply:
         good = free > 2 * rules.full_bytes and left > 2 * rules.full_seconds
         soon = f", enough for {left / 60:.0f} min" if left < 86400 else ""
         message = f"{free / 1e9:.1f} GB are left on the {disk}{soon}"
-        yield Finding(kind, disk, float(free), bad, good, message, "critical" if critical else "warning")
+        yield Finding(kind, disk, free, bad, good, message, "critical" if critical else "warning")
 
 
 def _push(window: deque[bool], value: bool) -> int:
@@ -110,10 +110,3 @@ def _surely(hits: int, count: int) -> float:
     middle = share + z2 / (2 * count)
     half = _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
     return (middle - half) / (1 + z2 / count)
-
-
-def _seconds(time: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(time)).timestamp()
-    except ValueError:
-        return None

@@ -11,6 +11,8 @@ from refocal.core import registry
 from refocal.core.errors import UsageError
 from refocal.core.values import UNIT, Contrast, Example, Frames, Pixels
 from refocal.engine.tiles.listing import find_images
+from refocal.imaging.binning import binned
+from refocal.imaging.contrast import percentile_contrast
 from refocal.microscope.simulate.encode import Encoded, Grey
 from refocal.microscope.simulate.plan import Plan
 from refocal.parts.formats import open_image
@@ -88,9 +90,7 @@ def _variant(
     spoil = registry.make("degradations", "chain", steps=steps)
     seen = spoil(Example(Frames(sharp[None], contrast=UNIT, pixel_nm=plan.pixel_nm), sharp), rng).frames.image
     image = _GREY.counts(seen, np.uint8)
-    high, wide = (max(edge // _THUMBNAIL, 1) * _THUMBNAIL for edge in image.shape)
-    blocks = image[:high, :wide].reshape(high // _THUMBNAIL, _THUMBNAIL, wide // _THUMBNAIL, _THUMBNAIL)
-    small = blocks.mean((1, 3)).astype(np.uint8)
+    small = binned(image, _THUMBNAIL).astype(np.uint8)
     return Variant(quality, sigma, noise, encode(image), encode(small))
 
 
@@ -116,8 +116,7 @@ def _read(path: Path) -> Pixels:
         raise UsageError(f"{path}: is {counts.shape[1]} x {counts.shape[0]} px, too small to make tiles of")
     contrast = Contrast.of(counts.dtype)
     if counts.dtype != np.uint8:  # 16-bit and float tiles use part of their range
-        low, high = np.percentile(counts, (0.1, 99.9))
-        contrast = Contrast(float(low), float(max(high, low + 1e-6)))
+        contrast = percentile_contrast(counts, 1e-6)
     unit: Pixels = np.clip(contrast.unit(counts), 0, 1)
     return unit
 

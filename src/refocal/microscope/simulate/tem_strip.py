@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.values import Counts, ImageInfo, Pixels
+from refocal.imaging.binning import binned
 from refocal.imaging.phantom import draw_section
-from refocal.learn.examples.tiles import binned
 from refocal.parts.degradations import _exposure
 from refocal.parts.formats import create_image
 
@@ -208,7 +208,7 @@ def write(sequence: Strip, folder: Path) -> None:
     for index, page in enumerate(sequence.stopped()):
         create_image(folder / f"stopped_{index:02d}.tif", [page], like=fine)
     truth = {"at_px": sequence.at_px.tolist(), "stopped_px": sequence.stopped_px.tolist(), **asdict(scope)}
-    with whole(folder / "truth.json") as part:
+    with writing(folder / "truth.json") as part:
         part.write_text(json.dumps(truth))
 
 

@@ -1,43 +1,20 @@
-"""Writing, whole or not at all: a hidden `.part` file beside the target, flushed to disk and renamed."""
+"""What all formats need for writing: the pages that were announced, and metadata as a comment."""
 
 import json
-import os
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from refocal.core.errors import RefocalError, WriteError
+from refocal.core.errors import WriteError
 from refocal.core.values import Counts, ImageInfo
 
 _KEY = "refocal"
 
 
-@contextmanager
-def part(path: Path) -> Iterator[Path]:
-    """Yield the name to write to; it becomes `path` if nothing fails and is removed otherwise.
-
-    Raises
-    ------
-    WriteError
-        If writing fails: no space, no permission, no folder, or pixels that the format cannot hold.
-    """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        yield unfinished
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except RefocalError:
-        raise
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror or f'is the disk full? ({error})'}") from error
-    except (ValueError, RuntimeError, struct.error) as error:
-        raise WriteError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+REFUSALS = (ValueError, RuntimeError, struct.error)
+"""What file libraries raise for pixels that a format cannot hold."""
 
 
 def expected(path: Path, pages: Iterable[Counts], like: ImageInfo) -> Iterator[Counts]:

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError, UnsupportedError
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density
-from refocal.parts.formats._pages import only_page, part
+from refocal.parts.formats._pages import REFUSALS, only_page
 from refocal.parts.formats._reader import Reader, decoding, grey, read_rows, refuse_bomb
 
 __all__ = ["Bmp"]
@@ -54,7 +55,7 @@ class Bmp:
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write one uint8 page; the header of an 8-bit grey `source` is kept, top-down order and all."""
-        with part(path) as unfinished:
+        with writing(path, refusals=REFUSALS) as unfinished:
             page = only_page(path, pages, like, ("uint8",))
             head = _header_like(source, like)
             top_down = _Header.parse(head).height < 0

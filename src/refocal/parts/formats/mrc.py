@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError, UnsupportedError, WriteError
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats._density import rounded
-from refocal.parts.formats._pages import expected, part
+from refocal.parts.formats._pages import REFUSALS, expected
 from refocal.parts.formats._reader import Reader, decoding, read_rows
 
 __all__ = ["Mrc"]
@@ -99,7 +100,7 @@ class Mrc:
         """Write a stack, one section in memory; header, labels and extended header of `source` are kept."""
         if like.dtype.name not in _MODES:
             raise WriteError(f"{path}: MRC holds {', '.join(_MODES)}, not {like.dtype}; write .tif instead")
-        with part(path) as unfinished:
+        with writing(path, refusals=REFUSALS) as unfinished:
             header, extended = _header_like(source, like)
             order = _order(header)
             sums, low, high = np.zeros(2), np.inf, -np.inf

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, NamedTuple
 import imagecodecs
 import numpy as np
 
+from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density, _sem
-from refocal.parts.formats._pages import from_comment, only_page, part, to_comment
+from refocal.parts.formats._pages import REFUSALS, from_comment, only_page, to_comment
 from refocal.parts.formats._reader import Reader, decoding, grey, refuse_bomb
 
 __all__ = ["Png"]
@@ -55,7 +56,7 @@ class Png:
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write one uint8 or uint16 page with its pixel size, and the comments of `source`."""
-        with part(path) as unfinished:
+        with writing(path, refusals=REFUSALS) as unfinished:
             page = only_page(path, pages, like, ("uint8", "uint16"))
             encoded = imagecodecs.png_encode(np.ascontiguousarray(page), **_ENCODING)
             after_header = len(_MAGIC) + 25

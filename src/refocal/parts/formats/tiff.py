@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError, UnsupportedError, WriteError
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density, _ome, _sem, _tiff_tags
-from refocal.parts.formats._pages import expected, from_comment, part, to_comment
+from refocal.parts.formats._pages import REFUSALS, expected, from_comment, to_comment
 from refocal.parts.formats._reader import Reader, decoding, grey, read_rows, refuse_bomb
 
 __all__ = ["Tiff"]
@@ -63,7 +64,7 @@ class Tiff:
             raise WriteError(f"{path}: TIFF output is {', '.join(_DTYPES)}, not {like.dtype}")
         original = self.open(source) if source else None
         try:
-            with part(path) as unfinished:
+            with writing(path, refusals=REFUSALS) as unfinished:
                 _write(
                     unfinished,
                     expected(path, pages, like),

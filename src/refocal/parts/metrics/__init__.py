@@ -8,14 +8,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from refocal.core.values import Labels
-
-
-def takes_labels(metric: Callable[..., float]) -> bool:
-    """Say whether a metric compares label images."""
-    first = next(iter(inspect.signature(metric).parameters.values()))
-    return bool(first.annotation == Labels)
-
 
 def conventions(metric: Callable[..., float]) -> dict[str, Any]:
     """Return the keyword options of a metric with their defaults."""

@@ -3,7 +3,8 @@
 import numpy as np
 
 from refocal.core.values import Pixels
-from refocal.parts.metrics._pair import WINDOW, Field, pair, similarity
+from refocal.imaging.binning import binned
+from refocal.parts.metrics._pair import WINDOW, pair, similarity
 
 __all__ = ["ms_ssim"]
 
@@ -21,7 +22,7 @@ def ms_ssim(got: Pixels, truth: Pixels) -> float:
     factors = []
     for scale in range(len(_WEIGHTS)):
         if scale:
-            a, b = _binned(a), _binned(b)
+            a, b = binned(a, 2), binned(b, 2)
         whole, structure = similarity(a, b)
         factors.append(structure)
         if min(a.shape) // 2 < WINDOW:
@@ -29,10 +30,3 @@ def ms_ssim(got: Pixels, truth: Pixels) -> float:
     factors[-1] = whole
     weights = _WEIGHTS[: len(factors)]
     return float(np.prod(np.maximum(factors, 0) ** (weights / weights.sum())))
-
-
-def _binned(field: Field) -> Field:
-    height, width = (side // 2 for side in field.shape)
-    blocks: Field = field[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
-    mean: Field = blocks.mean((1, 3))
-    return mean

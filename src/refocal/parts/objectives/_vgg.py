@@ -5,6 +5,7 @@ their own terms and do not ship with refocal.
 """
 
 import hashlib
+import os
 import urllib.request
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from refocal.core.atomic import replacing
 from refocal.core.errors import BadModelError
 
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -78,12 +80,11 @@ def _download(url: str = URL, folders: Sequence[str] = ("checkpoints",)) -> Path
     path = Path(torch.hub.get_dir(), *folders, url.rsplit("/", 1)[1])
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
         try:
-            urllib.request.urlretrieve(url, part)  # noqa: S310 (a constant https address)
+            with replacing(path, tag=str(os.getpid())) as part:
+                urllib.request.urlretrieve(url, part)  # noqa: S310 (a constant https address)
         except OSError as error:
             raise BadModelError(f"cannot download {url}: {error}; pass vgg=PATH instead") from error
-        part.replace(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(SHA256_START):
         raise BadModelError(f"{path} has SHA-256 {digest[:8]}..., expected {SHA256_START}...; remove it and try again")

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from refocal.core import registry
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import BadOptionError
 from refocal.core.values import Contrast, Degradation, Segmenter
 from refocal.engine.job import Part
@@ -120,5 +120,5 @@ class _Pictures:
                 for s in methods
             ]
             name = "".join(c if c.isalnum() or c in "-_." else "_" for c in group)
-            with whole(folder / f"mistakes-{name}.png") as part:
+            with writing(folder / f"mistakes-{name}.png") as part:
                 part.write_bytes(png(picture(views, methods[0].tile.cells[middle])))

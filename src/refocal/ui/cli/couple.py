@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.values import Contrast
 from refocal.engine.tiles.tiles import check_output
@@ -103,7 +103,7 @@ def _write(parts: Mapping[str, Sequence[tuple[str, "Pair"]]], out: Path) -> None
             fitted = {"gain": round(pair.gain, 5), "offset": round(pair.offset, 2)}
             why = "; ".join(f"{name}: {reason}" for name, reason in pair.left_out.items())
             rows.append({"part": part, "file": file, "stopped": pair.names[0], **seen, **fitted, "left_out": why})
-    with whole(out / PAIRS) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file_:
+    with writing(out / PAIRS) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file_:
         table = csv.DictWriter(file_, _COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)

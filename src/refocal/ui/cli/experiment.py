@@ -38,7 +38,7 @@ def experiment(
         refocal experiment semi-supervised --dry-run
     """
     registry.load("nets", registry.names("nets")[0])  # without PyTorch: one line
-    from refocal.core.atomic import whole
+    from refocal.core.atomic import writing
     from refocal.learn.experiment.plan import load_experiment, runs
     from refocal.learn.experiment.runner import conduct, score
     from refocal.learn.experiment.specimens import prepare
@@ -59,7 +59,7 @@ def experiment(
     from refocal.learn.evaluate.scores import table_csv
 
     for name, text in (("table.csv", table_csv(table)), ("tables.md", markdown(made, table, _costs(made)))):
-        with whole(out / name) as part:
+        with writing(out / name) as part:
             part.write_text(text)
 
 

@@ -290,7 +290,7 @@ def _bench_zoo(
     as_json: bool,
 ) -> None:
     registry.load("nets", registry.names("nets")[0])  # without PyTorch: one line
-    from refocal.core.atomic import whole
+    from refocal.core.atomic import writing
     from refocal.learn.evaluate import net_costs
 
     brought = net_costs.scores(scores) if scores else {}
@@ -302,7 +302,7 @@ def _bench_zoo(
             print_json({**rows[-1], **brought.get(entry.name, {})})
     page = f"{net_costs.markdown(rows, brought)}\n{net_costs.setting(rows)}\n"
     if out is not None:
-        with whole(out) as part:
+        with writing(out) as part:
             part.write_text(page)
     if not as_json:
         print(page, end="")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from refocal.core.errors import BadOptionError
-from refocal.eventlog.index.schema import VERDICTS
+from refocal.eventlog.current import VERDICTS
 from refocal.eventlog.log import Log
 
 _LONGEST = {"by": 80, "note": 2000}

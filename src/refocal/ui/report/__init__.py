@@ -18,8 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from refocal.core.atomic import whole
-from refocal.core.errors import WriteError
+from refocal.core.atomic import writing
 from refocal.core.values import Contrast
 from refocal.core.version import __version__
 from refocal.eventlog.log import read_log
@@ -71,11 +70,8 @@ def write_report(
     places = Places(_locate(raw), _locate([log.parent]), _locate([truth] if truth else []))
     shown = [depict(tile, places, _contrast(found)) for tile in choose(found.tiles, max_pictures)]
     page = _render(found, shown, title)
-    try:
-        with whole(Path(html_path), tag=str(os.getpid())) as part:
-            part.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise WriteError(f"cannot write the report {html_path}: {error.strerror}; choose another path") from error
+    with writing(Path(html_path), tag=str(os.getpid())) as part:
+        part.write_text(page, encoding="utf-8", errors="replace")
     return Path(html_path)
 
 

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import TileError
 from refocal.core.values import Contrast, Counts
 from refocal.core.version import __version__
-from refocal.eventlog.log import latest, of_last_job, split_key
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import of_last_job, split_key
 from refocal.imaging.intensity_window import windowed
 from refocal.parts.formats import open_image
 from refocal.ui.report.pictures import data_url
@@ -62,7 +63,7 @@ def write_burst_report(log: Path, html_path: Path, most: int = 40, inputs: Path 
         window=restored[0]["window"] if restored else None,
         version=__version__,
     )
-    with whole(html_path) as part:
+    with writing(html_path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
     return html_path
 

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from refocal.core.atomic import whole
+from refocal.core.atomic import writing
 from refocal.core.errors import RefocalError
 from refocal.core.values import Counts, Frames, ImageInfo, Pixels
 from refocal.core.version import __version__
 from refocal.engine.tiles.neighbours import FLOW, FLOW_STEP, ORIGIN, Sections, page_name
-from refocal.eventlog.log import latest, read_log
+from refocal.eventlog.current import latest
+from refocal.eventlog.log import read_log
 from refocal.imaging.fold_detection import DarkLine, Search
 from refocal.parts.formats import create_image, open_image
 from refocal.ui.report.pictures import data_url
@@ -55,7 +56,7 @@ def write_fold_report(log: Path, html_path: Path, sections: Sections, search: Se
     page = environment.get_template("folds.html.j2").render(
         shown=shown, total=len(blocks), found=len(events), version=__version__
     )
-    with whole(html_path) as part:
+    with writing(html_path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
     return html_path
 

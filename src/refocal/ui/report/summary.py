@@ -1,15 +1,15 @@
 """What a log says, in the shape that the report shows: one `Tile` for each key, and a `Digest` of them all."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from refocal.eventlog.log import Event, latest
+from refocal.eventlog import fields
+from refocal.eventlog.current import latest
+from refocal.eventlog.fields import Event
 
 DECISIONS = {
     "restored": "restored",
@@ -97,21 +97,20 @@ def summarise(events: Iterable[Event]) -> Digest:
 
 
 def _tile(number: int, event: Event) -> Tile:
-    stage = (_number(event.get("stage_x_nm")), _number(event.get("stage_y_nm")))
     decision = str(event.get("decision"))
     path = _text(event.get("input") or event.get("path") or event["key"])
     output = event.get("output")
     return Tile(
         number=number,
         name=_text(event.get("path") or event["key"]),
-        page=int(_number(event.get("page")) or 0),
+        page=int(fields.number(event.get("page")) or 0),
         decision=decision if decision in DECISIONS else "failed",
         verdict=_text(event.get("verdict") or ""),
         reason=_text(event.get("error") or event.get("reason") or ""),
-        numbers={name: _number(event.get(name)) for name in _NUMBERS},
+        numbers={name: fields.number(event.get(name)) for name in _NUMBERS},
         path=path,
         output=output if isinstance(output, str) else None,
-        stage_nm=(stage[0], stage[1]) if stage[0] is not None and stage[1] is not None else None,
+        stage_nm=fields.stage_nm(event),
     )
 
 
@@ -122,18 +121,11 @@ def _text(value: object) -> str:
     )
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
 def _seconds(events: Iterable[Event]) -> float | None:
     total, start, end = 0.0, None, None
     for event in events:
-        try:
-            now = datetime.fromisoformat(str(event.get("time"))).timestamp()
-        except ValueError:
+        now = fields.seconds(event.get("time"))
+        if now is None:
             continue
         if event.get("event") == "job" and start is not None and end is not None:
             total, start, end = total + end - start, now, now
