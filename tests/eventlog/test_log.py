@@ -127,7 +127,7 @@ def test_torn_line_is_passed_over_and_ended(path, garbage):
 
 def test_no_log_is_an_empty_log(path):
     assert list(read_log(path)) == []
-    assert done(path, "x") == {}
+    assert done(read_log(path), "x") == {}
 
 
 def test_only_the_latest_event_of_the_same_job_is_trusted(path):
@@ -141,8 +141,8 @@ def test_only_the_latest_event_of_the_same_job_is_trusted(path):
     with Log(path) as log:
         second = log.start({**JOB, "model": "other"})
         log.append(tile("redone"))
-    assert set(done(path, first)) == {"same", "mended"}
-    assert set(done(path, second)) == {"redone"}
+    assert set(done(read_log(path), first)) == {"same", "mended"}
+    assert set(done(read_log(path), second)) == {"redone"}
 
 
 def test_processes_may_share_a_log(path):
@@ -205,7 +205,7 @@ def test_retake_table_lists_what_is_bad_now(path, tmp_path):
         log.append(tile("soft", "retake", verdict="retake", reason='too soft, "very"', sigma_px=6.5, sigma_nm=26.0))
         log.append(tile("broken", "unreadable", verdict="unreadable"))
         log.append(tile("mended", "restored"))
-    write_retakes(path, tmp_path / "retake.csv")
+    write_retakes(retake_table(read_log(path)), tmp_path / "retake.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "retake.csv").read_text())))
     assert [r["path"] for r in rows] == ["soft", "broken"]
     assert rows[0] == {
@@ -216,4 +216,4 @@ def test_retake_table_lists_what_is_bad_now(path, tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
     assert list(latest(read_log(path))) == ["ok", "mended", "soft", "broken"]
     with pytest.raises(WriteError, match="cannot be written"):
-        write_retakes(path, tmp_path / "absent" / "retake.csv")
+        write_retakes(retake_table(read_log(path)), tmp_path / "absent" / "retake.csv")

@@ -6,6 +6,7 @@ microscope wrote. Axis order is (frame, y, x). Lengths are pixels (`_px`) or nan
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -188,6 +189,8 @@ class Grade:
     """Direction of the strongest blur, degrees from x towards y, 0 to 180."""
     expected: float | None = None
     """Expected PSNR after restoring, dB, where a calibration knows it."""
+    structure: object = field(default=None, compare=False, repr=False)
+    """The structure function that this was read from, for whoever looks at the same pixels next; not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,8 @@ class ImageInfo:
     """Stage position (`stage_x_nm`, `stage_y_nm`), working distance, dwell time ... as far as the file says."""
     warnings: tuple[str, ...] = ()
     """What a person should know, e.g. content and extension disagree."""
+    kind: str = field(default="", compare=False)
+    """Format that the content of the file shows; empty for an image that is no file yet."""
 
 
 class ImageFile(Protocol):
@@ -212,6 +217,10 @@ class ImageFile(Protocol):
 
     def read(self, page: int = 0, box: Box | None = None) -> Counts:
         """Read a page, or a (y, x) box of it, as (y, x) counts."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
         ...
 
     def __enter__(self) -> "ImageFile":
@@ -232,8 +241,8 @@ class Format(Protocol):
         """Say from the first bytes of a file whether it is of this format."""
         ...
 
-    def open(self, path: Path) -> ImageFile:
-        """Open a file read-only."""
+    def open(self, path: Path, file: BufferedReader | None = None) -> ImageFile:
+        """Open a file read-only, or go on with one that was opened already; the image closes it."""
         ...
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:

@@ -103,7 +103,7 @@ def check(
         "blur_after_px": after.sigma_px,
         "noise_before": grade.noise,
         "noise_after": after.noise,
-        "growth": _growth(structure(image), structure(result), noise, image.size),
+        "growth": _growth(_structure(image, grade), _structure(result, after), noise, image.size),
         **_consistency(_float(image), _float(result), noise),
     }
     reason = _fault(measured, after, noise, limits)
@@ -144,6 +144,11 @@ def _fault(measured: Mapping[str, float | None], after: Grade, noise: float, lim
     if before_px is not None and after_px is not None and after_px > 1.05 * before_px + limits.softer_px:
         return f"blur grew from {before_px:.2f} to {after_px:.2f} px"
     return ""
+
+
+def _structure(image: Counts, grade: Grade) -> Structure:
+    """Return the structure function of an image, from its grade where the gate measured one."""
+    return grade.structure if isinstance(grade.structure, Structure) else structure(image)
 
 
 def _growth(before: Structure, after: Structure, noise: float, pixels: int) -> float | None:

@@ -5,7 +5,6 @@ second run may rely on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from refocal.core import registry
-from refocal.core.errors import BadOptionError, TileError, UnsupportedError, UsageError
+from refocal.core.errors import BadOptionError, UnsupportedError, UsageError
 from refocal.core.values import CalibratedGate, Contrast, Gate, LearnedRestorer, Restorer
 from refocal.core.version import __version__
 from refocal.engine import backends
 from refocal.engine.check import Checker
+from refocal.engine.logged_run import Begun, logged_run
 from refocal.engine.loop import Check, Summary, run
 from refocal.engine.tiles.neighbours import OriginSink, Sections
 from refocal.engine.tiles.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.eventlog.log import LOG as LOG
-from refocal.eventlog.log import Event, Log, done, job_sha256, read_log, write_retakes
-from refocal.parts.formats import open_image
+from refocal.eventlog.log import Event
 
 RETAKES, REPORT = "retake.csv", "report.html"
 """Names of the files that a run leaves in its output folder, beside the log."""
@@ -153,24 +152,22 @@ def run_job(
     refuse_pixel_size(prepared.gate, lambda: _first_pixel_size(source))
     contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
     resolved = {**prepared.resolved, "contrast": contrast}
-    refuse_other_job(out / LOG, resolved, overwrite)
-    with Log(out / LOG) as log:
-        named = [str(Path(given).resolve()) for given in inputs]
-        digest = log.start(resolved, inputs=named, shard=list(shard), tiles=len(source))
-        sink = TileSink(out, source, carry=job.carry, done=done(out / LOG, digest), job_sha256=digest)
-        summary = run(
+
+    def work(begun: Begun) -> Summary:
+        sink = TileSink(out, source, carry=job.carry, done=begun.done, job_sha256=begun.job_sha256)
+        return run(
             Sections(source, job.neighbours) if job.neighbours else source,
             prepared.restorer,
             OriginSink(sink, out) if job.neighbours else sink,
             gate=prepared.gate,
             check=prepared.check,
-            log=log,
+            log=begun.log,
             batch=job.batch,
             progress=None if progress is None else lambda event: progress(event, len(source)),
         )
-        log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
-    write_retakes(out / LOG, out / RETAKES)
-    return summary
+
+    facts = {"shard": list(shard), "tiles": len(source)}
+    return logged_run(out, resolved, inputs, work, overwrite=overwrite, retakes=out / RETAKES, facts=facts)
 
 
 def refuse_pixel_size(gate: Gate, first: Callable[[], tuple[str, float | None]]) -> None:
@@ -196,43 +193,6 @@ def refuse_pixel_size(gate: Gate, first: Callable[[], tuple[str, float | None]])
 
 def _first_pixel_size(source: TileSource) -> tuple[str, float | None]:
     for block in source:
-        with suppress(TileError), open_image(source.tile(block).path) as image:
-            return block.key, image.info.pixel_nm
+        if block.info:
+            return block.key, block.info.pixel_nm
     return "", None
-
-
-def refuse_other_job(log: Path, resolved: Mapping[str, Any], overwrite: bool) -> None:
-    """Refuse an output that holds the work of another job, unless it may be overwritten.
-
-    Raises
-    ------
-    UsageError
-        If the last job of the log differs; says in what.
-    """
-    jobs = [event for event in read_log(log) if event["event"] == "job" and event.get("job")]
-    if overwrite or not jobs or jobs[-1].get("job_sha256") == job_sha256(resolved):
-        return
-    changed = differences(jobs[-1]["job"], resolved)
-    raise UsageError(
-        f"{log.parent} holds the work of another job ({changed}); choose another output or pass --overwrite"
-    )
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say in what a resolved job differs from an earlier one, e.g. "gate: sharpness -> always; batch: 1 -> 4"."""
-    found = []
-    for name in (name for name in now if before.get(name) != now[name]):
-        a, b = before.get(name), now[name]
-        deeper = isinstance(a, Mapping) and isinstance(b, Mapping) and "kind" not in b
-        found.append(differences(a, b) if deeper else f"{name}: {_words(a)} -> {_words(b)}")  # type: ignore[arg-type]
-    return "; ".join(found)
-
-
-def _words(value: Any) -> str:
-    """Return a value as it is written on the command line."""
-    if isinstance(value, Mapping) and "kind" in value:
-        options = ",".join(f"{name}={_words(option)}" for name, option in value.get("options", {}).items())
-        return f"{value['kind']}:{options}" if options else str(value["kind"])
-    if isinstance(value, list | tuple):
-        return ",".join(map(_words, value))
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

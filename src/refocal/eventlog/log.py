@@ -19,9 +19,10 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,10 +75,12 @@ class Log:
         self._job_sha256: str | None = None
         self._lock = threading.Lock()
         try:
-            self._file = self.path.open("ab", buffering=0)
+            self._file = self.path.open("a+b", buffering=0)
+            self._torn = _torn(self._file)
         except OSError as error:
             raise UsageError(f"cannot write the log {self.path}: {error.strerror}; choose another output") from error
-        self._torn = _torn(self.path)
+        self.written = 0
+        """Bytes appended so far."""
 
     def start(self, job: Mapping[str, Any], **facts: Any) -> str:
         """Append the event that begins a run and return the job's SHA-256; `facts` are logged but not hashed."""
@@ -106,9 +109,11 @@ class Log:
         if self._torn:
             line = b"\n" + line
         try:
-            missing = len(line) - self._file.write(line)
+            taken = self._file.write(line)
         except OSError as error:
             raise WriteError(f"cannot append to the log {self.path}: {error.strerror}") from error
+        self.written += taken
+        missing = len(line) - taken
         self._torn = missing > 0
         if missing > 1:  # without its newline alone the line counts, and must not come again
             raise WriteError(f"cannot append to the log {self.path}: no space left; free some and run again")
@@ -157,22 +162,21 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def of_last_job(path: Path) -> list[Event]:
+def of_last_job(events: Sequence[Event]) -> list[Event]:
     """Return the events of the job that wrote to a log last, those of its earlier runs too."""
-    events = list(read_log(path))
     last = next((event.get("job_sha256") for event in reversed(events) if event["event"] == "job"), None)
     return [event for event in events if event.get("job_sha256") == last]
 
 
-def done(path: Path, job_sha256: str) -> dict[str, Event]:
-    """Return the tile events, by key, that a run of this job may rely on.
+def done(events: Iterable[Event], job_sha256: str) -> dict[str, Event]:
+    """Return the tile events of a log, by key, that a run of this job may rely on.
 
     Those are the latest events of their keys, if they were written under the same job and did not fail: a tile that was
     done again under another job since is not trusted, because its output is the other job's.
     """
     return {
         key: event
-        for key, event in latest(read_log(path)).items()
+        for key, event in latest(events).items()
         if event.get("job_sha256") == job_sha256 and event.get("decision") in _SETTLED
     }
 
@@ -183,22 +187,46 @@ def split_key(key: str) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (key, 0)
 
 
-def retake_table(events: Iterable[Event]) -> str:
-    """Return the tiles that must be imaged again, or could not be read, as CSV with a header line.
+class Retakes:
+    """The tiles that must be imaged again, or could not be read; holds little of each event.
 
     The latest event of each key counts, so a tile that was retaken and is good now is no longer listed.
+
+    Parameters
+    ----------
+    events
+        The first of them.
     """
-    text = io.StringIO()
-    table = csv.DictWriter(text, _RETAKE_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
-    for event in latest(events).values():
-        if event.get("decision") in TO_RETAKE:
-            table.writerow({**event, "reason": event.get("reason") or event.get("error")})
-    return text.getvalue()
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._rows: dict[str, Mapping[str, Any] | None] = {}
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next event of the log."""
+        if event["event"] != "tile":
+            return
+        bad = event.get("decision") in TO_RETAKE
+        row = {**event, "reason": event.get("reason") or event.get("error")}
+        self._rows[event["key"]] = {name: _plain(row.get(name)) for name in _RETAKE_COLUMNS} if bad else None
+
+    def table(self) -> str:
+        """Return them as CSV with a header line, in the order in which their keys came first."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, _RETAKE_COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(row for row in self._rows.values() if row)
+        return text.getvalue()
 
 
-def write_retakes(log: Path, csv_path: Path) -> None:
-    """Write the retake table of a log file; shards that share a log may all do so.
+def retake_table(events: Iterable[Event]) -> str:
+    """Return the `Retakes` among events as CSV."""
+    return Retakes(events).table()
+
+
+def write_retakes(table: str, csv_path: Path) -> None:
+    """Write a retake table; shards that share an output may all do so.
 
     Raises
     ------
@@ -206,7 +234,7 @@ def write_retakes(log: Path, csv_path: Path) -> None:
         If the table cannot be written.
     """
     with writing(Path(csv_path), tag=str(os.getpid())) as part:
-        part.write_text(retake_table(read_log(log)), encoding="utf-8", errors="surrogateescape")
+        part.write_text(table, encoding="utf-8", errors="surrogateescape")
 
 
 def _is_ours(event: Event) -> bool:
@@ -216,12 +244,11 @@ def _is_ours(event: Event) -> bool:
     return all(event.get(name) is not None for name in ("event", *_NEEDED.get(event["event"], ())))
 
 
-def _torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read() != b"\n"
+def _torn(file: FileIO) -> bool:
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def _plain(value: Any) -> Any:

@@ -53,10 +53,15 @@ class Screen:
         floor = self._floor(found, noise, image.size)
         blank = self._blank(found, noise, floor, integer=image.dtype.kind in "ui")
         if blank:
-            return Grade("no_content", blank, noise=noise)
+            return Grade("no_content", blank, noise=noise, structure=found)
         share = clipped(image)
         if share > self.saturated:
-            return Grade("retake", f"{share:.0%} of the pixels are clipped, over {self.saturated:.0%}", noise=noise)
+            return Grade(
+                "retake",
+                f"{share:.0%} of the pixels are clipped, over {self.saturated:.0%}",
+                noise=noise,
+                structure=found,
+            )
         wrong = faults(image)
         return Measured(found, noise, floor, f"; scan fault: {wrong}" if wrong else "")
 

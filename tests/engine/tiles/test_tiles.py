@@ -49,7 +49,7 @@ def go(inputs, out, restorer=None, gate=None, carry="copy", contrast=None, batch
     source = TileSource(inputs, contrast=contrast)
     with Log(out / "log.jsonl") as log:
         job = log.start(JOB)
-        sink = TileSink(out, source, carry=carry, done=done(log.path, job), job_sha256=job)
+        sink = TileSink(out, source, carry=carry, done=done(read_log(log.path), job), job_sha256=job)
         return loop.run(source, restorer, sink, gate=gate, log=log, batch=batch)
 
 
@@ -139,7 +139,7 @@ def test_outputs_that_were_lost_or_cut_are_redone(raw, tmp_path):
 def test_another_job_is_not_trusted(raw, tmp_path):
     out = tmp_path / "out"
     go([raw], out)
-    assert done(out / "log.jsonl", "another") == {}
+    assert done(read_log(out / "log.jsonl"), "another") == {}
 
 
 @pytest.mark.parametrize("kill_at", [0, 1, 3, 4, 5])
@@ -323,7 +323,7 @@ def test_concurrent_shards_write_the_tree_of_one_run(raw, tmp_path):
         source = TileSource([raw], shard=(index, 3))
         with Log(many / "log.jsonl") as log:
             job = log.start(JOB, shard=index)
-            sink = TileSink(many, source, done=done(log.path, job), job_sha256=job)
+            sink = TileSink(many, source, done=done(read_log(log.path), job), job_sha256=job)
             return loop.run(source, Invert(), sink, gate=dark_is_kept, log=log)
 
     with ThreadPoolExecutor(3) as pool:

@@ -123,15 +123,15 @@ def test_sharing_violations_are_waited_out(start: Start, tmp_path: Path, monkeyp
     raw, out = tmp_path / "raw", tmp_path / "out"
     monkeypatch.setattr(completeness, "SHARED", (0.05,) * 100)
     monkeypatch.setattr(completeness, "DAMAGED", (0.05,))
-    attempts, read_tile = [], completeness.read_tile
+    attempts, read_page = [], completeness.read_page
 
-    def shared(path: Path, *given: Any) -> Any:
+    def shared(image: Any, path: Path, *given: Any) -> Any:
         attempts.append(path)
         if len(attempts) < 12:
             raise PermissionError(13, "Permission denied", str(path))
-        return read_tile(path, *given)
+        return read_page(image, path, *given)
 
-    monkeypatch.setattr(completeness, "read_tile", shared)
+    monkeypatch.setattr(completeness, "read_page", shared)
     save(raw / "1.tif", [texture(SHARP, 1)])
     running = start()
     until(lambda: decisions(out) == {"1.tif": "kept"})

@@ -16,7 +16,8 @@ from refocal.core import registry
 from refocal.core.blocks import Block
 from refocal.core.errors import BadOptionError, UsageError
 from refocal.core.values import Contrast, Frames, Restorer
-from refocal.engine.job import LOG, Job, Prepared, Progress, prepare, refuse_other_job
+from refocal.engine.job import LOG, Job, Prepared, Progress, prepare
+from refocal.engine.logged_run import Begun, logged_run
 from refocal.engine.loop import Summary, run
 from refocal.engine.streams.frame_quality import grade
 from refocal.engine.streams.mosaic import MOSAICS, POSITIONS, assemble
@@ -28,7 +29,7 @@ from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.source import LiveSource
 from refocal.engine.watch.state import WatchState
 from refocal.eventlog.current import latest
-from refocal.eventlog.log import Log, done, job_sha256, of_last_job
+from refocal.eventlog.log import Event, job_sha256, of_last_job, read_log
 from refocal.imaging.shift_registration import Motion
 
 _FLEETING = frozenset({"mosaic", "follow", "idle_seconds", "settle"})
@@ -105,26 +106,30 @@ def run_stream(
     if window is None and isinstance(frames, TileSource):
         window = propose_window([frames.tile(block) for block in frames])
         frames.contrast = window
-    refuse_other_job(out / LOG, resolved := _resolved(prepared, stream, window), overwrite)
-    if overwrite:
-        _clear(out, job_sha256(resolved))
-    with Log(out / LOG) as log:
-        digest = log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs])
-        known, before = _known(out / LOG)
+
+    def work(begun: Begun) -> Summary:
+        known, before = _known(begun.before)
         settled = frames.put_down if isinstance(frames, _Growing) else lambda block: None
         source = BurstSource(
-            frames, stream.choice, window or before, motion=stream.motion, known=known, tell=log.append, done=settled
-        )
-        summary = run(
+            frames, stream.choice, window or before, motion=stream.motion, known=known, tell=begun.log.append,
+            done=settled,
+        )  # fmt: skip
+        return run(
             source,
             prepared.restorer,
-            BurstSink(out, source, done(out / LOG, digest)),
+            BurstSink(out, source, begun.done),
             gate=grade,
-            log=log,
+            log=begun.log,
             batch=job.batch,
             progress=None if progress is None else lambda event: progress(event, len(source)),
         )
-        log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
+
+    resolved = _resolved(prepared, stream, window)
+
+    def clear(events: Sequence[Event]) -> None:
+        _clear(out, events, job_sha256(resolved))
+
+    summary = logged_run(out, resolved, inputs, work, overwrite=overwrite, replaced=clear)
     if stream.mosaic:
         _assemble(out)
     return summary
@@ -145,7 +150,7 @@ def _frames(inputs: Sequence[Path], stream: Stream, window: Contrast | None) -> 
 
 def _assemble(out: Path) -> None:
     """Write the mosaic of all frames that runs of one job restored."""
-    events = latest(of_last_job(out / LOG)).values()
+    events = latest(of_last_job(list(read_log(out / LOG)))).values()
     assemble(events, out, next((e["pixel_nm"] for e in events if e.get("pixel_nm")), None))
 
 
@@ -156,9 +161,9 @@ def _resolved(prepared: Prepared, stream: Stream, window: Contrast | None) -> di
     return {**prepared.resolved, "gate": "frame quality", "stream": kept}
 
 
-def _clear(out: Path, digest: str) -> None:
+def _clear(out: Path, events: Sequence[Event], digest: str) -> None:
     """Remove what another job than this one restored last, by its log: the folder would hold frames of both."""
-    before = of_last_job(out / LOG)
+    before = of_last_job(events)
     if not before or before[0].get("job_sha256") == digest:
         return
     for key, event in latest(before).items():
@@ -168,9 +173,8 @@ def _clear(out: Path, digest: str) -> None:
         path.unlink()
 
 
-def _known(log: Path) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:
+def _known(events: Sequence[Event]) -> tuple[dict[str, Mapping[str, Any]], Contrast | None]:
     """Return the frames that earlier runs of the job that has just begun followed, and the window they proposed."""
-    events = of_last_job(log)
     windows = [Contrast(event["low"], event["high"]) for event in events if event["event"] == "window"]
     return {e["key"]: e for e in events if e["event"] == "frame"}, windows[-1] if windows else None
 

@@ -1,6 +1,5 @@
 """Where restored frames of a stream go: one file each, in `frames`, with its place in the log."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +10,7 @@ from refocal.core.atomic import make_parents
 from refocal.core.blocks import Block
 from refocal.core.values import Frames, Grade, ImageInfo, Restored
 from refocal.engine.streams.source import BurstSource
+from refocal.engine.tiles.outputs import is_there, output_facts
 from refocal.eventlog.log import Event, split_key
 from refocal.parts.formats import create_image
 
@@ -36,10 +36,7 @@ class BurstSink:
     def has(self, block: Block, /) -> bool:
         """Say whether the log has the reference and its output is there, with the size that was logged."""
         event = self._done.get(block.key)
-        if event is None or event.get("output") is None:
-            return event is not None
-        target = self.out / event["output"]
-        return bool(target.is_file() and target.stat().st_size == event.get("output_bytes"))
+        return event is not None and (event.get("output") is None or is_there(self.out, event))
 
     def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
         """Write a restored frame.
@@ -57,8 +54,7 @@ class BurstSink:
         metadata = {"window_low": facts["window"][0], "window_high": facts["window"][1]}
         info = ImageInfo((1, *counts.shape), np.dtype(counts.dtype), facts["pixel_nm"], metadata)
         create_image(target, [counts], like=info)
-        digest = hashlib.sha256(target.read_bytes()).hexdigest()
-        return {**facts, "output": name, "output_bytes": target.stat().st_size, "output_sha256": digest}
+        return {**facts, **output_facts(self.out, name)}
 
     def carry(self, block: Block, frames: Frames, grade: Grade, /) -> Mapping[str, Any]:
         """Write nothing for a reference that is beyond help."""

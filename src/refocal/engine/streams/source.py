@@ -18,7 +18,8 @@ from refocal.core.errors import LaterError, TileError, UnsupportedError
 from refocal.core.values import Contrast, Counts, Frames, Pixels
 from refocal.engine.streams.frame_quality import Quality, measure
 from refocal.engine.streams.track import Burst, Choice, Seen, Track
-from refocal.engine.tiles.tiles import Tile, read_tile
+from refocal.engine.tiles.reading import read_tile
+from refocal.engine.tiles.tiles import Tile
 from refocal.imaging import shift_registration
 from refocal.imaging.intensity_window import EIGHT_BIT, propose, windowed
 from refocal.parts.formats import open_image
@@ -238,7 +239,10 @@ class BurstSource:
         return shift_registration.softened(eight)
 
     def _pixel_nm(self, key: str) -> float | None:
-        with open_image(self._tiles[key].path) as image:
+        tile = self._tiles[key]
+        if tile.info:
+            return tile.info.pixel_nm
+        with open_image(tile.path) as image:
             return image.info.pixel_nm
 
 

@@ -37,6 +37,29 @@ def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
+def are_plain(inputs: Iterable[str], out: str = "") -> bool:
+    """Say whether inputs are surely images and folders of images, and an output surely a folder.
+
+    Then the volume formats need not be asked, nor imported. Only names are looked at; False where in doubt.
+    """
+    name = out.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return "." not in name.strip(".") and "::" not in out and all(map(_is_plain, inputs))
+
+
+def _is_plain(given: str) -> bool:
+    if "::" in given or "://" in given:
+        return False
+    path = Path(given)
+    if not path.is_dir():
+        return is_image_name(path) and path.is_file()
+    try:
+        # A volume keeps a file of its own beside its chunks; "." in the folder's name may be an extension.
+        with os.scandir(path) as entries:
+            return "." not in path.name and all(is_image_name(Path(e.name)) or e.is_dir() for e in entries)
+    except OSError:
+        return False
+
+
 def _images(folder: Path, listed: set[tuple[int, int]]) -> Iterator[Path]:
     try:
         state = folder.stat()

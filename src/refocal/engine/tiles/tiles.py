@@ -7,10 +7,9 @@ for byte, or linked, so that the output is a whole tree for stitching. A stack i
 Nothing stands half-written under its final name, and no input is ever opened for writing.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,10 +17,13 @@ import numpy as np
 
 from refocal.core.atomic import copy, link, write_errors
 from refocal.core.blocks import Block, Box
-from refocal.core.errors import TileError, UnsupportedError, UsageError, WriteError
+from refocal.core.errors import TileError, UsageError, WriteError
 from refocal.core.values import Contrast, Counts, Frames, Grade, ImageInfo, Restored
 from refocal.engine.tiles.links import refusal
 from refocal.engine.tiles.listing import find_images
+from refocal.engine.tiles.open_files import OpenFiles
+from refocal.engine.tiles.outputs import is_there, output_facts
+from refocal.engine.tiles.reading import DTYPES, EIGHT_BIT, read_page
 from refocal.engine.tiles.stack_pages import Pages
 from refocal.eventlog.log import Event, split_key
 from refocal.imaging.contrast import percentile_contrast
@@ -33,9 +35,6 @@ SCRATCH = ".refocal"
 Carry = Literal["copy", "skip", "link", "symlink"]
 """What is done with tiles that are not restored: copied, left out, hard linked, or linked by name."""
 
-_SMALLEST = 8
-_DTYPES = frozenset({"uint8", "uint16", "int8", "int16", "float16", "float32"})
-_EIGHT_BIT = np.dtype(np.uint8)
 _SAMPLE_PIXELS = 1 << 16
 
 
@@ -51,6 +50,15 @@ class Tile:
     """Whether the file has more pages than this one."""
     version: str = ""
     """Tells apart the states of a file that changes; pages of two versions are never gathered in one stack."""
+    info: ImageInfo | None = None
+    """What the file said of itself when it was opened; None if it was not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Block):
+    """A block that knows what its file says of itself."""
+
+    info: ImageInfo | None = field(default=None, compare=False)
 
 
 class Tiles(Protocol):
@@ -94,30 +102,41 @@ class TileSource:
         self.contrast = contrast
         self._names = list(self.files)[index::count]
         self._pages = dict.fromkeys(self._names, 1)
+        self.opened = OpenFiles()
+        """Files that were looked into and are not read yet."""
 
     def __len__(self) -> int:
         """Count the blocks; a stack counts as one until the iteration has come to it."""
         return sum(self._pages.values())
 
-    def __iter__(self) -> Iterator[Block]:
-        """Yield the blocks; only the heads of the files are read."""
+    def __iter__(self) -> Iterator[Listed]:
+        """Yield the blocks; only the heads of the files are read, and files of one page left open for `read`."""
         for name in self._names:
-            try:
-                with open_image(self.files[name]) as image:
-                    pages, *edges = image.info.shape
-            except TileError:
-                pages, edges = 1, [0, 0]
+            info = self._look_into(self.files[name])
+            pages, height, width = info.shape if info else (1, 0, 0)
             self._pages[name] = pages
-            box = Box((0, 0), (edges[0], edges[1]))
+            box = Box((0, 0), (height, width))
             for page in range(pages):
-                yield Block(f"{name}#{page}" if pages > 1 else name, box, box)
+                yield Listed(f"{name}#{page}" if pages > 1 else name, box, box, info)
+
+    def _look_into(self, path: Path) -> ImageInfo | None:
+        try:
+            image = self.opened.take(path)
+        except TileError:
+            return None  # reading it will tell
+        if image.info.shape[0] == 1:
+            self.opened.leave(path, image)
+        else:
+            image.close()
+        return image.info
 
     def tile(self, block: Block) -> Tile:
         """Return the file and page of a block."""
+        info = block.info if isinstance(block, Listed) else None
         if block.key in self.files:
-            return Tile(self.files[block.key], block.key)
+            return Tile(self.files[block.key], block.key, info=info)
         name, page = split_key(block.key)
-        return Tile(self.files[name], name, page, stacked=True)
+        return Tile(self.files[name], name, page, stacked=True, info=info)
 
     def read(self, block: Block, /) -> Frames:
         """Read a block as (1, y, x) counts.
@@ -131,31 +150,8 @@ class TileSource:
             values that are not finite, or without a contrast where it needs one.
         """
         tile = self.tile(block)
-        return read_tile(tile.path, tile.page, lambda _: self.contrast)
-
-
-def read_tile(path: Path, page: int, contrast: Callable[[Path], Contrast | None]) -> Frames:
-    """Read one page of a file as (1, y, x) counts; `contrast` is asked where the pixels are not uint8.
-
-    Raises
-    ------
-    UnreadableError, UnsupportedError
-        See `TileSource.read`.
-    """
-    with open_image(path) as image:
-        info = image.info
-        _check(path, info.shape[1:], info.dtype)
-        scale = Contrast.of(info.dtype) if info.dtype == _EIGHT_BIT else contrast(path)
-        if scale is None:
-            raise UnsupportedError(
-                f"{path}: is {info.dtype} and the run has no contrast; "
-                "say which counts are black and white, or have them estimated"
-            )
-        counts = image.read(page)
-    if counts.dtype.kind == "f" and not np.isfinite(counts).all():
-        bad = counts.size - int(np.count_nonzero(np.isfinite(counts)))
-        raise UnsupportedError(f"{path}: {bad} pixels are NaN or infinite; give them finite values first")
-    return Frames(counts[np.newaxis], contrast=scale, pixel_nm=info.pixel_nm)
+        with self.opened.take(tile.path) as image:
+            return read_page(image, tile.path, tile.page, lambda _: self.contrast)
 
 
 def estimate_contrast(source: TileSource, samples: int = 16) -> Contrast | None:
@@ -166,38 +162,33 @@ def estimate_contrast(source: TileSource, samples: int = 16) -> Contrast | None:
     """
     paths = list(source.files.values())
     chosen = {paths[round(i)] for i in np.linspace(0, len(paths) - 1, min(samples, len(paths)))}
-    return contrast_of(path for path in paths if path in chosen)
+    return contrast_of((path for path in paths if path in chosen), source.opened)
 
 
-def contrast_of(paths: Iterable[Path]) -> Contrast | None:
-    """Return the contrast of the pooled pixels of some files; see `estimate_contrast`."""
-    pooled = [pixels for path in paths for pixels in _sample(path)]
+def contrast_of(paths: Iterable[Path], opened: OpenFiles | None = None) -> Contrast | None:
+    """Return the contrast of the pooled pixels of some files, which are left open; see `estimate_contrast`."""
+    opened = opened or OpenFiles()
+    pooled = [pixels for path in paths for pixels in _sample(path, opened)]
     if not pooled:
         return None
     return percentile_contrast(np.concatenate(pooled))
 
 
-def _sample(path: Path) -> list[Counts]:
+def _sample(path: Path, opened: OpenFiles) -> list[Counts]:
     try:
-        with open_image(path) as image:
-            if image.info.dtype == _EIGHT_BIT or image.info.dtype.name not in _DTYPES:
-                return []
-            counts = image.read(image.info.shape[0] // 2).ravel()
+        image = opened.take(path)
     except TileError:
         return []
+    try:
+        if image.info.dtype == EIGHT_BIT or image.info.dtype.name not in DTYPES:
+            return []
+        counts = image.read(image.info.shape[0] // 2).ravel()
+    except TileError:
+        return []
+    finally:
+        opened.leave(path, image)
     counts = counts[:: max(1, counts.size // _SAMPLE_PIXELS)].astype(np.float64)
     return [counts[np.isfinite(counts)]]
-
-
-def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if dtype.name not in _DTYPES:
-        raise UnsupportedError(
-            f"{path}: has {dtype} pixels; expected 8 or 16 bit integers or float32: convert it first"
-        )
-    if min(shape) < _SMALLEST:
-        raise UnsupportedError(
-            f"{path}: is {shape[0]} x {shape[1]} pixels; expected at least {_SMALLEST} x {_SMALLEST}"
-        )
 
 
 class TileSink:
@@ -244,7 +235,7 @@ class TileSink:
             return self._gathered(tile).has(tile.page, target)
         if event.get("output") is None:
             return self._carry == "skip"
-        return target.is_file() and target.stat().st_size == event.get("output_bytes")
+        return is_there(self.out, event)
 
     def write(self, block: Block, restored: Restored, /) -> Mapping[str, Any]:
         """Write a restored tile, or keep a restored page until its stack is complete.
@@ -281,11 +272,11 @@ class TileSink:
     def _create(self, tile: Tile, target: Path, pages: Iterable[Counts], info: ImageInfo) -> None:
         if target.exists() and target.samefile(tile.path):  # a link that an earlier decision left
             fresh = target.with_name(f".{target.name}.fresh.part")
-            create_image(fresh, pages, like=info, source=tile.path)
+            create_image(fresh, pages, like=info, source=tile.path, kind=info.kind)
             with write_errors(target):
                 os.replace(fresh, target)
         else:
-            create_image(target, pages, like=info, source=tile.path)
+            create_image(target, pages, like=info, source=tile.path, kind=info.kind)
 
     def _take_over(self, path: Path, target: Path) -> None:
         if self._carry == "skip":
@@ -316,11 +307,9 @@ class TileSink:
     def _facts(self, tile: Tile, target: Path) -> Mapping[str, Any]:
         if not target.is_file():
             return {}
-        facts = {"output": tile.name, "output_bytes": target.stat().st_size}
-        if target.is_symlink() or target.samefile(tile.path):
-            return facts  # hashing a link would read the raw file once more, over the network
-        with target.open("rb") as file:
-            return {**facts, "output_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        # Hashing a link would read the raw file once more, over the network.
+        linked = target.is_symlink() or target.samefile(tile.path)
+        return output_facts(self.out, tile.name, hashed=not linked)
 
     def _target(self, tile: Tile) -> Path:
         """Return where a tile goes, after making its folder."""
@@ -370,5 +359,7 @@ def check_output(inputs: Iterable[Path | str], out: Path | str, carry: Carry = "
 
 
 def _info(tile: Tile) -> ImageInfo:
+    if tile.info:
+        return tile.info
     with open_image(tile.path) as image:
         return image.info

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from refocal.core.errors import UnreadableError, UsageError
 from refocal.core.storage import Store, patient, sibling
-from refocal.engine.job import differences
+from refocal.engine.logged_run import differences
 from refocal.eventlog.log import Event, job_sha256
 
 JOB, LOG, PACKED = "job.json", "log.jsonl", "packed"

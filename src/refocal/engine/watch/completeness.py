@@ -16,8 +16,9 @@ import numpy as np
 
 from refocal.core.blocks import Box
 from refocal.core.errors import LaterError, TileError
-from refocal.core.values import Contrast, Counts, Frames
-from refocal.engine.tiles.tiles import read_tile
+from refocal.core.values import Contrast, Counts, Frames, ImageInfo
+from refocal.engine.tiles.open_files import OpenFiles
+from refocal.engine.tiles.reading import read_page
 from refocal.parts.formats import open_image
 
 DAMAGED = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -43,8 +44,14 @@ def state_of(path: Path) -> tuple[int, int]:
 
 
 def prove(
-    path: Path, page: int, state: tuple[int, int], contrast: Callable[[Path], Contrast | None], *, patient: bool
-) -> Frames:
+    path: Path,
+    page: int,
+    state: tuple[int, int],
+    contrast: Callable[[Path], Contrast | None],
+    opened: OpenFiles,
+    *,
+    patient: bool,
+) -> tuple[Frames, ImageInfo]:
     """Read one page of a file that is believed to be complete.
 
     Parameters
@@ -54,7 +61,9 @@ def prove(
     state
         Its size and time of change as they were when it was believed.
     contrast
-        See `refocal.engine.tiles.tiles.read_tile`.
+        See `refocal.engine.tiles.reading.read_tile`.
+    opened
+        Where `count_pages` may have left the file.
     patient
         Accept rows of one value at the top or bottom.
 
@@ -65,12 +74,13 @@ def prove(
     UnreadableError, UnsupportedError
         If it does not decode.
     """
-    frames = read_tile(path, page, contrast)
+    with opened.take(path) as image:
+        frames = read_page(image, path, page, contrast)
     if state_of(path) != state:
         raise LaterError(f"{path}: changed while it was read")
     if not patient and (_constant(frames.image[0]) or _constant(frames.image[-1])):
         raise LaterError(f"{path}: the first or last row has one value; it may not be written yet")
-    return frames
+    return frames, image.info
 
 
 def says_whole(path: Path) -> bool:
@@ -85,8 +95,8 @@ def says_whole(path: Path) -> bool:
         return False
 
 
-def count_pages(path: Path) -> int:
-    """Return the number of pages of a file; formats without stacks are not opened.
+def count_pages(path: Path, opened: OpenFiles | None = None) -> int:
+    """Return the number of pages of a file, leaving it open if it has one; formats without stacks are not opened.
 
     Raises
     ------
@@ -95,8 +105,13 @@ def count_pages(path: Path) -> int:
     """
     if path.suffix.lower() in _STACKS:
         return 1
-    with open_image(path) as image:
-        return image.info.shape[0]
+    image = open_image(path)
+    pages = image.info.shape[0]
+    if opened and pages == 1:
+        opened.leave(path, image)
+    else:
+        image.close()
+    return pages
 
 
 def waits(error: BaseException) -> tuple[float, ...]:

@@ -12,12 +12,14 @@ from typing import Any, Literal
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, UnreadableError
 from refocal.core.natural_order import natural
-from refocal.core.values import Contrast, Frames, Gate, Grade, Layout, Verdict
-from refocal.engine.tiles.tiles import Tile, read_tile
+from refocal.core.values import Contrast, Frames, Gate, Grade, ImageInfo, Layout, Verdict
+from refocal.engine.tiles.reading import read_page
+from refocal.engine.tiles.tiles import Tile
 from refocal.engine.watch.completeness import state_of, waits
 from refocal.engine.watch.source import place_facts, tile_of
 from refocal.engine.watch.state import is_live, version
 from refocal.eventlog.log import Event, split_key
+from refocal.parts.formats import open_image
 
 Order = Literal["newest", "oldest"]
 
@@ -34,6 +36,8 @@ class _Queued:
     forced: Verdict | None = None
     """The verdict of an operator, which beats the gate's."""
     reason: str = ""
+    info: ImageInfo | None = None
+    """What the file said of itself when it was read."""
 
 
 class RestoreQueue:
@@ -46,7 +50,7 @@ class RestoreQueue:
     gate
         Grades them (again: a grade is cheap, and a queue of grades is not).
     contrast
-        See `refocal.engine.tiles.tiles.read_tile`.
+        See `refocal.engine.tiles.reading.read_tile`.
     stop
         Ends the iteration.
     order
@@ -133,7 +137,8 @@ class RestoreQueue:
 
     def tile(self, block: Block, /) -> Tile:
         """Return the file and page of a block."""
-        return tile_of(self._root, block.key, self._hands[block.key].state)
+        queued = self._hands[block.key]
+        return tile_of(self._root, block.key, queued.state, queued.info)
 
     def read(self, block: Block, /) -> Frames:
         """Read a tile that was read and proven before.
@@ -153,7 +158,8 @@ class RestoreQueue:
             try:
                 if state_of(path) != queued.state:
                     break
-                frames = read_tile(path, page, self._contrast)
+                with open_image(path) as image:
+                    frames, queued.info = read_page(image, path, page, self._contrast), image.info
                 if frames.pixel_nm is None:
                     frames = replace(frames, pixel_nm=queued.pixel_nm)
                 if queued.forced:

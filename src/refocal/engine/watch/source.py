@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, TileError, UnreadableError
-from refocal.core.values import Contrast, Frames, TileLocation
+from refocal.core.values import Contrast, Frames, ImageInfo, TileLocation
+from refocal.engine.tiles.open_files import OpenFiles
 from refocal.engine.tiles.tiles import Tile, contrast_of
 from refocal.engine.watch.completeness import count_pages, is_gone, prove, state_of, waits
 from refocal.engine.watch.scanner import Found, Scanner
@@ -37,6 +38,8 @@ class _InFlight:
     attempts: int = 0
     looked: bool = False
     """A row of one value was seen once."""
+    info: ImageInfo | None = None
+    """What the file said of itself when it was read."""
 
 
 class LiveSource:
@@ -77,6 +80,7 @@ class LiveSource:
         self._scanner, self._ledger, self._stop, self._poll, self._clock = scanner, ledger, stop, poll, clock
         self._found_contrast, self._contrast_lock = found_contrast, threading.Lock()
         self._hands: dict[str, _InFlight] = {}
+        self._opened = OpenFiles()
         self._later: list[tuple[float, int, Found | str]] = []
         self._offers: SimpleQueue[str] = SimpleQueue()
         self._count = 0
@@ -105,7 +109,8 @@ class LiveSource:
 
     def tile(self, block: Block, /) -> Tile:
         """Return the file and page of a block."""
-        return tile_of(self._scanner.root, block.key, self._hands[block.key].found.state)
+        hand = self._hands[block.key]
+        return tile_of(self._scanner.root, block.key, hand.found.state, hand.info)
 
     def read(self, block: Block, /) -> Frames:
         """Read and prove one block.
@@ -120,7 +125,9 @@ class LiveSource:
         hand = self._hands[block.key]
         tile = self.tile(block)
         try:
-            frames = prove(tile.path, tile.page, hand.found.state, self.contrast_for, patient=hand.looked)
+            frames, hand.info = prove(
+                tile.path, tile.page, hand.found.state, self.contrast_for, self._opened, patient=hand.looked
+            )
         except LaterError:
             hand.looked = True
             self._put_off(block.key, _LOOK_AGAIN)
@@ -168,7 +175,7 @@ class LiveSource:
             self._put_off(found, _AGAIN)
             return
         try:
-            pages = count_pages(self._scanner.root / found.name)
+            pages = count_pages(self._scanner.root / found.name, self._opened)
         except TileError:
             pages = 1  # reading it will tell
         self.seen += 1
@@ -259,10 +266,10 @@ class LiveSource:
             return self.contrast
 
 
-def tile_of(root: Path, key: str, state: tuple[int, int]) -> Tile:
+def tile_of(root: Path, key: str, state: tuple[int, int], info: ImageInfo | None = None) -> Tile:
     """Return the file and page that a key below a root names."""
     name, page = split_key(key)
-    return Tile(root / name, name, page, stacked=name != key, version=f"{state[0]}-{state[1]}")
+    return Tile(root / name, name, page, stacked=name != key, version=f"{state[0]}-{state[1]}", info=info)
 
 
 def place_facts(place: TileLocation) -> Mapping[str, Any]:

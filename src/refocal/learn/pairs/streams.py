@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from refocal.core.blocks import Box
 from refocal.core.errors import TileError, UnsupportedError
 from refocal.core.values import Contrast, Counts, ImageInfo, Pixels
-from refocal.engine.tiles.tiles import Tile, read_tile
+from refocal.engine.tiles.reading import read_tile
+from refocal.engine.tiles.tiles import Tile
 from refocal.imaging import shift_registration
 from refocal.imaging.binning import binned
 from refocal.imaging.contrast import percentile_contrast

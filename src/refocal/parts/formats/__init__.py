@@ -7,6 +7,7 @@ Files are opened read-only, and new ones appear under their name only when they 
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
 
 from refocal.core import registry
@@ -37,15 +38,27 @@ def open_image(path: Path) -> ImageFile:
         If it is a whole image of a kind that is not handled, e.g. complex numbers.
     """
     path = Path(path)
-    kind = _kind_of_content(path)
-    image: ImageFile = _formats()[kind].open(path)
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be opened: {error.strerror or error}") from error
+    try:
+        kind = _kind_of_content(path, file)
+        file.seek(0)
+        image: ImageFile = _formats()[kind].open(path, file)
+    except BaseException:
+        file.close()
+        raise
+    warnings = image.info.warnings
     if path.suffix.lower() not in _formats()[kind].extensions:
-        warning = f"the name ends in {path.suffix or 'nothing'!r} but the content is {kind.upper()}"
-        image.info = replace(image.info, warnings=(warning, *image.info.warnings))
+        warnings = (f"the name ends in {path.suffix or 'nothing'!r} but the content is {kind.upper()}", *warnings)
+    image.info = replace(image.info, kind=kind, warnings=warnings)
     return image
 
 
-def create_image(path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
+def create_image(
+    path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None, kind: str = ""
+) -> None:
     """Write an image, whole or not at all.
 
     Parameters
@@ -58,6 +71,8 @@ def create_image(path: Path, pages: Iterable[Counts], like: ImageInfo, source: P
         Shape, dtype, pixel size and metadata.
     source
         The file that the image was made from; its tags, comments and compression are kept.
+    kind
+        The format of `source`, as `ImageInfo.kind` names it; without it, `source` is opened once more to find it.
 
     Raises
     ------
@@ -72,7 +87,7 @@ def create_image(path: Path, pages: Iterable[Counts], like: ImageInfo, source: P
     else:
         if path.exists() and path.samefile(source):
             raise WriteError(f"{path}: is the source image itself, which is never overwritten; choose another folder")
-        kind = _kind_of_content(Path(source))
+        kind = kind or _kind_of_file(Path(source))
     _formats()[kind].create(path, pages, like, source)
 
 
@@ -94,10 +109,17 @@ def _kind_of_name(path: Path) -> str:
     raise UsageError(f"{path}: no image format has the extension {path.suffix!r}; expected one of {known}")
 
 
-def _kind_of_content(path: Path) -> str:
+def _kind_of_file(path: Path) -> str:
     try:
         with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
+            return _kind_of_content(path, file)
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be opened: {error.strerror or error}") from error
+
+
+def _kind_of_content(path: Path, file: BufferedReader) -> str:
+    try:
+        head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be opened: {error.strerror or error}") from error
     for kind, form in _formats().items():

@@ -7,6 +7,7 @@ kills the reading process (SIGBUS), and page faults are slow on network shares.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Protocol, final
 
@@ -25,8 +26,8 @@ class Reader(ABC):
 
     info: ImageInfo
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        self.path, self._file = path, file
 
     @final
     def read(self, page: int = 0, box: Box | None = None) -> Counts:
@@ -53,9 +54,10 @@ class Reader(ABC):
     def _decode(self, page: int, box: Box) -> Counts:
         """Return the counts of a box; may raise anything when it meets damage."""
 
-    @abstractmethod
+    @final
     def close(self) -> None:
         """Close the file."""
+        self._file.close()
 
     @final
     def __enter__(self) -> "Reader":

@@ -10,9 +10,12 @@ as used by NexusLIMS.
 
 import html
 import math
+import os
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,9 @@ _UNITS = {
     "voltage_kv": _VOLTAGE,
 }
 _NUMBER = re.compile(r"\s*([-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?)\s*(\S*)")
+
+# A folder that changed just now may change again within one tick of its clock.
+_QUIET_NS = 10_000_000_000
 
 # The micro sign does not survive every code page: anything foreign before a plain letter is one.
 _MICRO = re.compile(r"^([^\x00-\x7f]+|\?)(?=[a-z])")
@@ -128,10 +134,30 @@ def read_tescan(text: str) -> dict[str, Any]:
 
 def read_side_car(path: Path) -> dict[str, Any]:
     """Read `name.hdr` or `name-ext.hdr` beside an image, where TESCAN keeps its header."""
+    if not _has_headers(path.parent):
+        return {}
     for name in (path.stem + ".hdr", f"{path.stem}-{path.suffix[1:]}.hdr"):
         with suppress(OSError), open(path.with_name(name), "rb") as file:
             return read_tescan(file.read(1 << 20).decode("cp1252", "replace"))
     return {}
+
+
+def _has_headers(folder: Path) -> bool:
+    """Say whether a folder may hold `.hdr` files; one that has not changed for a while is listed once.
+
+    Two look-ups for files that are not there take longer over a network than reading the head of a tile.
+    """
+    try:
+        changed_ns = os.stat(folder).st_mtime_ns
+        return time.time_ns() - changed_ns < _QUIET_NS or _lists_headers(folder, changed_ns)
+    except OSError:
+        return True
+
+
+@lru_cache(maxsize=1024)
+def _lists_headers(folder: Path, changed_ns: int) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.name.lower().endswith(".hdr") for entry in entries)
 
 
 def read_ome(text: str) -> dict[str, Any]:

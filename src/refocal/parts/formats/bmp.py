@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Iterable
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class Bmp:
         """Say whether the first bytes are those of a BMP file."""
         return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _HEADER_SIZES
 
-    def open(self, path: Path) -> "BmpImage":
+    def open(self, path: Path, file: BufferedReader | None = None) -> "BmpImage":
         """Open a BMP read-only.
 
         Raises
@@ -51,7 +52,7 @@ class Bmp:
             If its palette has colours.
         """
         with decoding(path):
-            return BmpImage(path)
+            return BmpImage(path, file or open(path, "rb"))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write one uint8 page; the header of an 8-bit grey `source` is kept, top-down order and all."""
@@ -102,18 +103,13 @@ class _Header(NamedTuple):
 class BmpImage(Reader):
     """An opened BMP."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._file = open(path, "rb", buffering=0)
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        super().__init__(path, file)
         try:
             self._describe(os.fstat(self._file.fileno()).st_size)
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _describe(self, stored: int) -> None:
         head = self._file.read(_FIXED.size)

@@ -10,6 +10,7 @@ use of the extra fields.
 
 import os
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +84,7 @@ class Mrc:
         head = head.ljust(_HEADER, b"\0")
         return _parse(head) is not None
 
-    def open(self, path: Path) -> "MrcImage":
+    def open(self, path: Path, file: BufferedReader | None = None) -> "MrcImage":
         """Open an MRC file read-only.
 
         Raises
@@ -94,7 +95,7 @@ class Mrc:
             If its mode is complex or packed.
         """
         with decoding(path):
-            return MrcImage(path)
+            return MrcImage(path, file or open(path, "rb"))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write a stack, one section in memory; header, labels and extended header of `source` are kept."""
@@ -121,18 +122,13 @@ class Mrc:
 class MrcImage(Reader):
     """An opened MRC stack."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._file = open(path, "rb", buffering=0)
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        super().__init__(path, file)
         try:
             self._describe(os.fstat(self._file.fileno()).st_size)
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _describe(self, stored: int) -> None:
         head = self._file.read(_HEADER)

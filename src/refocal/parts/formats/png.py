@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -43,7 +44,7 @@ class Png:
         """Say whether the first bytes are those of a PNG file."""
         return head.startswith(_MAGIC)
 
-    def open(self, path: Path) -> "PngImage":
+    def open(self, path: Path, file: BufferedReader | None = None) -> "PngImage":
         """Open a PNG read-only.
 
         Raises
@@ -52,7 +53,7 @@ class Png:
             If it is truncated or its header damaged.
         """
         with decoding(path):
-            return PngImage(path)
+            return PngImage(path, file or open(path, "rb"))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write one uint8 or uint16 page with its pixel size, and the comments of `source`."""
@@ -78,16 +79,15 @@ class _Chunk(NamedTuple):
 class PngImage(Reader):
     """An opened PNG."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        with open(path, "rb") as file:
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        super().__init__(path, file)
+        try:
             self._chunks = list(_walk(file))
             small = {c.kind: _data(file, c) for c in self._chunks if c.kind in (b"IHDR", b"pHYs")}
-            comments = [_data(file, c) for c in self._chunks if c.kind == b"tEXt"]
-        self._describe(small, comments)
-
-    def close(self) -> None:
-        """Do nothing: the file is open only while it is read."""
+            self._describe(small, [_data(file, c) for c in self._chunks if c.kind == b"tEXt"])
+        except BaseException:
+            self.close()
+            raise
 
     def _describe(self, small: dict[bytes, bytes], comments: list[bytes]) -> None:
         width, height, depth, colour, *_ = struct.unpack(">IIBBBBB", small[b"IHDR"])
@@ -115,7 +115,8 @@ class PngImage(Reader):
 
     @cached_property
     def _whole(self) -> Counts:
-        stored = self.path.read_bytes()
+        self._file.seek(0)
+        stored = self._file.read()
         for kind, start, length in self._chunks:
             (told,) = struct.unpack_from(">I", stored, start + length)
             if zlib.crc32(memoryview(stored)[start - 4 : start + length]) != told:

@@ -7,6 +7,7 @@ lossy compression becomes deflate.
 
 import math
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from itertools import product
 from logging import NullHandler, getLogger
 from pathlib import Path
@@ -45,7 +46,7 @@ class Tiff:
         """Say whether the first bytes are those of a TIFF or BigTIFF file."""
         return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-    def open(self, path: Path) -> "TiffImage":
+    def open(self, path: Path, file: BufferedReader | None = None) -> "TiffImage":
         """Open a TIFF read-only.
 
         Raises
@@ -56,7 +57,7 @@ class Tiff:
             If its pixels are bits, complex, or volumes.
         """
         with decoding(path):
-            return TiffImage(path)
+            return TiffImage(path, file or open(path, "rb"))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write a stack, one page in memory, with the tags, tiling and lossless compression of `source`."""
@@ -80,18 +81,14 @@ class Tiff:
 class TiffImage(Reader):
     """An opened TIFF."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.tiff: Any = tifffile.TiffFile(path, mode="r")
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        super().__init__(path, file)
         try:
+            self.tiff: Any = tifffile.TiffFile(file, mode="r")
             self._describe()
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """Close the file."""
-        self.tiff.close()
 
     def _describe(self) -> None:
         first = self.tiff.pages.first

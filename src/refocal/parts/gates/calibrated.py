@@ -84,7 +84,8 @@ class Calibrated:
         if known.range.distance(raw) > known.range.farthest:
             reason += "; outside the calibrated range: recalibrate"
         reason += seen.faults
-        return Grade(verdict, reason, blurred.mean, noise, *direction(seen.found, seen.floor), quality.mean)
+        along = direction(seen.found, seen.floor)
+        return Grade(verdict, reason, blurred.mean, noise, *along, quality.mean, structure=seen.found)
 
     def same_pixel(self, pixel_nm: float | None) -> None:
         """Check that a pixel size is that of the calibration; one that is not known is.

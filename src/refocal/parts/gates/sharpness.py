@@ -58,13 +58,14 @@ class Sharpness:
         found, noise, floor = seen.found, seen.noise, seen.floor
         total = blur(found, floor)
         if math.isnan(total):
-            return Grade("keep", f"not measurable under noise {noise:.3g}; left as it is{seen.faults}", noise=noise)
+            unknown = f"not measurable under noise {noise:.3g}; left as it is{seen.faults}"
+            return Grade("keep", unknown, noise=noise, structure=found)
         sigma = math.sqrt(max(0.0, total**2 - self.native_px**2))
         anisotropy, angle = direction(found, floor)
         verdict, reason = self._verdict(sigma, noise)
         if verdict == "keep" and found.rise(Y, 1, 8) < noise**2:
             reason += ", but with more noise than structure"
-        return Grade(verdict, reason + seen.faults, sigma, noise, anisotropy, angle)
+        return Grade(verdict, reason + seen.faults, sigma, noise, anisotropy, angle, structure=found)
 
     def _verdict(self, sigma: float, noise: float) -> tuple[Literal["keep", "restore", "retake"], str]:
         measured = f"blur {sigma:.2f} px, noise {noise:.3g} counts"

@@ -46,7 +46,7 @@ def _options(
 def main() -> None:
     """Run the command line; every error is one line."""
     try:
-        load()
+        load(sys.argv[1] if len(sys.argv) > 1 else "")
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
@@ -65,9 +65,15 @@ def main() -> None:
     sys.exit(code)
 
 
-def load() -> None:
-    """Import the modules of this package, which register their commands; daily work comes first in the help."""
+def load(command: str = "") -> None:
+    """Import the modules of this package, which register their commands; daily work comes first in the help.
+
+    The module named after a command is enough for it, and the others would take longer than a tile.
+    """
     found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
+    if command in found:
+        importlib.import_module(f"refocal.ui.cli.{command}")
+        return
     for commands in (*_FIRST, *sorted(found.difference(_FIRST))):
         importlib.import_module(f"refocal.ui.cli.{commands}")
 

@@ -12,7 +12,7 @@ from refocal.engine.streams.mosaic import MOSAICS, POSITIONS
 from refocal.engine.streams.run import Stream, run_stream
 from refocal.engine.streams.sink import FOLDER
 from refocal.engine.streams.track import Choice
-from refocal.eventlog.log import of_last_job
+from refocal.eventlog.log import of_last_job, read_log
 from refocal.models import header
 from refocal.ui.cli import app
 from refocal.ui.cli._show import watching
@@ -78,7 +78,7 @@ def write_page(out: Path, most: int = 40, inputs: Path | None = None) -> Path:
 
 def _frames(log: Path) -> str:
     """Say what became of the frames of the stream."""
-    frames = {e["key"]: e for e in of_last_job(log) if e["event"] == "frame"}.values()
+    frames = {e["key"]: e for e in of_last_job(list(read_log(log))) if e["event"] == "frame"}.values()
     left = sum(bool(event["left_out"]) for event in frames)
     lost = max((event["segment"] for event in frames), default=0)
     words = f"frames followed: {len(frames)}, left out: {left}"

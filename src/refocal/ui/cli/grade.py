@@ -15,6 +15,7 @@ from refocal.core.values import Contrast, Frames, Reach
 from refocal.engine.job import Part, Progress
 from refocal.engine.loop import run
 from refocal.engine.memory import ArraySink
+from refocal.engine.tiles.listing import are_plain
 from refocal.engine.tiles.tiles import TileSource, estimate_contrast
 from refocal.eventlog.log import Event
 from refocal.ui.cli import app
@@ -59,15 +60,19 @@ class _Counted(Protocol):
 
 
 def _source(inputs: Sequence[str], contrast: Contrast | None) -> _Counted:
-    from refocal.parts.volume_formats import is_volume
-
-    if not any(map(is_volume, inputs)):
+    if are_plain(inputs) or not _any_volume(inputs):
         tiles = TileSource(inputs, contrast=contrast)
         tiles.contrast = tiles.contrast or estimate_contrast(tiles)
         return tiles
     if len(inputs) > 1:
         raise BadOptionError(f"one volume at a time is graded, got {len(inputs)} inputs; run once for each")
     return _Volume(inputs[0], contrast)
+
+
+def _any_volume(inputs: Sequence[str]) -> bool:
+    from refocal.parts.volume_formats import is_volume
+
+    return any(map(is_volume, inputs))
 
 
 class _Volume:

@@ -13,6 +13,7 @@ from refocal.core.errors import BadOptionError, UsageError
 from refocal.core.values import Contrast, ImageInfo
 from refocal.engine.job import LOG, REPORT, RETAKES, Job, Part, run_job
 from refocal.engine.loop import Summary
+from refocal.engine.tiles.listing import are_plain
 from refocal.eventlog.log import read_log
 from refocal.ui.cli import app
 from refocal.ui.cli._show import number, tile_line, watching
@@ -182,6 +183,8 @@ def demo(
 
 
 def _is_volume(inputs: Sequence[str], out: str) -> bool:
+    if are_plain(inputs, out):
+        return False
     from refocal.parts.volume_formats import is_volume, names_volume
 
     if any(is_volume(given) or (Path(given).is_dir() and names_volume(given)) for given in inputs):

@@ -15,7 +15,7 @@ from refocal.core.errors import TileError
 from refocal.core.values import Contrast, Counts
 from refocal.core.version import __version__
 from refocal.eventlog.current import latest
-from refocal.eventlog.log import of_last_job, split_key
+from refocal.eventlog.log import of_last_job, read_log, split_key
 from refocal.imaging.intensity_window import windowed
 from refocal.parts.formats import open_image
 from refocal.ui.report.pictures import data_url
@@ -38,7 +38,7 @@ def write_burst_report(log: Path, html_path: Path, most: int = 40, inputs: Path 
 
     `inputs` is where the stream is, if it was moved.
     """
-    events = of_last_job(log)
+    events = of_last_job(list(read_log(log)))
     tiles = list(latest(events).values())
     frames = {e["key"]: e for e in events if e["event"] == "frame"}
     jobs = [e for e in events if e["event"] == "job"]
