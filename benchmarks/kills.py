@@ -3,8 +3,8 @@
     python benchmarks/kills.py --kills 100
 
 A replay writes an acquisition; beside it a watch is started, killed (SIGKILL) at a random moment and started again.
-The last one runs until it is idle. Then an undisturbed watch goes through the same files, and the two outputs must be
-the same: no tile lost, no line doubled, every file the same bytes. Exits with 1 if anything differs.
+The last one runs until it is idle, and with it an undisturbed watch goes through the same files. The two outputs must
+be the same: no tile lost, no line doubled, every file the same bytes. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -70,9 +70,9 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     finished = os.waitpid(writer, os.WNOHANG)[0]
     if not finished:
         os.waitpid(writer, 0)
-    for out in (killed, whole):
-        idle = Settings(layout=layout, idle_seconds=6.0, **SETTINGS)
-        os.waitpid(fork(lambda out=out, idle=idle: watch(raw, out, job, idle)), 0)
+    idle = Settings(layout=layout, idle_seconds=6.0, **SETTINGS)
+    for child in [fork(lambda out=out: watch(raw, out, job, idle)) for out in (killed, whole)]:
+        os.waitpid(child, 0)
     return {
         "kills": died,
         "tiles": len(latest(read_log(whole / "log.jsonl"))),

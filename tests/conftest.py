@@ -21,7 +21,7 @@ from program import PROGRAM, TIMEOUT, Program, Said
 from refocal.engine.job import Job
 from refocal.engine.watch import Settings, Watch
 from refocal.ui.cli import main
-from watching import QUICK, UNSHARP
+from watching import QUICK, UNSHARP, until
 
 # A run here must tell whether a change broke something; HYPOTHESIS_PROFILE=search looks for new counterexamples.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -30,6 +30,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("REFOCAL_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share a fixture of their module on one worker, so that it is made once."""
+    for item in items:
+        found = getattr(item, "_fixtureinfo", None)
+        if found and any(made[-1].scope in ("module", "class") for made in found.name2fixturedefs.values()):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")
@@ -50,21 +59,41 @@ def rng() -> np.random.Generator:
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibration file, made on drawn tiles of 8 nm pixels with a cheap restorer."""
     from refocal.core import registry
-    from refocal.core.values import ImageInfo
     from refocal.microscope.calibrate import calibrate, write
     from refocal.microscope.calibrate.blur_series import BlurSeries
     from refocal.microscope.calibrate.reference_tiles import good_tiles
-    from refocal.parts.formats import create_image
 
-    folder = tmp_path_factory.mktemp("good")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "calibration"
+    path = folder / "calibration.json"
+    try:
+        folder.mkdir()
+    except FileExistsError:  # by another worker
+        until(path.exists, "another worker makes the calibration")
+        return path
     for seed in range(5):
-        image = drawn(seed)
-        create_image(folder / f"{seed}.tif", [image], ImageInfo((1, *image.shape), image.dtype, 8.0))
+        save(folder / f"{seed}.tif", [drawn(seed)])
     restorer = registry.make("restorers", "wiener")
     ladder = BlurSeries(crop_px=128, each=40)
     made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", ladder=ladder)
-    write(made.calibration, folder / "calibration.json")
-    return folder / "calibration.json"
+    write(made.calibration, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; not for the session, because Playwright keeps an event loop running in this thread."""
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip(f"no Chromium at {chromium}; install Debian's package chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it comes with refocal[dev]")
+    switches = ("sandbox", "first-run")
+    off = ("gpu", "dev-shm-usage", "background-networking")
+    args = [*(f"--no-{name}" for name in switches), *(f"--disable-{name}" for name in off)]
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=args)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -33,14 +34,42 @@ def save(path: Path, pages: Sequence[NDArray[np.generic]], pixel_nm: float | Non
     return path
 
 
-def drawn(seed: int, side: int = 192, noise: float = 4.0) -> np.ndarray:
-    """A sharp 8-bit image with structure on every scale."""
+def structure(seed: int | np.random.Generator, side: int = 192, slope: float = 1.2) -> NDArray[np.float64]:
+    """Return structure on every scale, in 8-bit counts without rounding; a steeper spectrum is smoother tissue."""
     rng = np.random.default_rng(seed)
     ky, kx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
-    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) / np.maximum(np.hypot(ky, kx), 1 / 24) ** 1.2
+    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) / np.maximum(np.hypot(ky, kx), 1 / 24) ** slope
     image = np.fft.irfft2(spectrum, s=(side, side))
-    image = 128 + 30 * (image - image.mean()) / image.std() + noise * rng.standard_normal((side, side))
-    return image.round().clip(0, 255).astype(np.uint8)
+    return 128 + 30 * (image - image.mean()) / image.std()
+
+
+def drawn(seed: int, side: int = 192, noise: float = 4.0) -> NDArray[np.uint8]:
+    """Return a sharp, noisy 8-bit image with structure on every scale."""
+    rng = np.random.default_rng(seed)
+    return (structure(rng, side) + noise * rng.standard_normal((side, side))).round().clip(0, 255).astype(np.uint8)
+
+
+def cells(seed: int, side: int = 256, sigma_px: float = 0.0, noise: float = 4.0) -> NDArray[np.uint8]:
+    """Return dark and bright cells, at least as soft as a sharp image is, with noise."""
+    rng = np.random.default_rng(seed)
+    inside = gaussian_filter(rng.standard_normal((side, side)), 3) > 0
+    soft = gaussian_filter(80.0 + 90 * inside, max(sigma_px, 0.6))
+    return np.clip(np.rint(soft + noise * rng.standard_normal((side, side))), 0, 255).astype(np.uint8)
+
+
+def sections(count: int, side: int, noise: float = 0.0) -> NDArray[np.float32]:
+    """Return aligned sections of membranes that change slowly from one to the next, contrast units."""
+    rng = np.random.default_rng(1)
+    field = gaussian_filter(rng.standard_normal((count + 8, side, side)), (3, 5, 5))[4:-4]
+    walls = np.exp(-((field / 0.006) ** 2))
+    return np.clip(0.65 - 0.35 * walls + noise * rng.standard_normal(walls.shape), 0, 1).astype(np.float32)
+
+
+def stripes(path: Path, value: int, size: tuple[int, int] = (700, 600), dtype: type = np.uint8) -> Path:
+    """Write diagonal stripes of 50 grey values from `value` on, so that each place can be told by its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), (np.indices(size).sum(0) % 50 + value).astype(dtype))
+    return path
 
 
 BLOCKS = 13

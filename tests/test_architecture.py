@@ -1,9 +1,8 @@
-"""The house keeps its plan: layers, parts, sizes, and what is not imported."""
+"""The tree keeps its plan: rooms in one order, parts that do not know each other, names, sizes, and imports."""
 
 import ast
 import subprocess
 import sys
-from itertools import permutations
 from pathlib import Path
 
 import grimp
@@ -13,10 +12,23 @@ from refocal.core import registry
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
+PARTS_ROOM = "refocal.parts"
 FILES = sorted((SRC / "refocal").rglob("*.py"))
 PARTS = [(family, kind) for family in registry.families() for kind in registry.names(family)]
 TORCH_FAMILIES = {"nets", "objectives", "segmenters"}
 HEAVY = ("torch", "openvino", "onnxruntime", "cv2", "zarr", "scipy", "tifffile")
+UNPRIVATE = {
+    ("refocal.learn.export.onnx_graph", "refocal.parts.nets._merged_gran"),
+    ("refocal.learn.train", "refocal.parts.objectives._batch"),
+}
+"""Private modules that are used from outside of their folder: what a trained net and an objective's batch look like."""
+VAGUE = {
+    *("utils", "util", "helpers", "helper", "common", "base", "misc", "general", "stuff", "things", "tools", "manager"),
+    *("work", "house", "pulse", "frugal", "blame", "sight", "quiet", "zoo", "mistakes", "spoken", "proof", "only"),
+}
+"""Words that say nothing about what a file holds, and images for which the field has a term of its own."""
+SHARED_STEMS = {"source", "sink", "run", "plan", "tiles", "sections", "bursts", "overrides"}
+"""What several rooms have, each its own: where images come from and go to, tiles, sections, bursts, verdicts."""
 
 
 def named(path):
@@ -25,7 +37,20 @@ def named(path):
 
 @pytest.fixture(scope="module")
 def graph():
-    return grimp.build_graph("refocal", include_external_packages=True, exclude_type_checking_imports=True)
+    return grimp.build_graph(
+        "refocal", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
+    )
+
+
+def imports(graph, importers):
+    """Return the (importer, imported) pairs of modules within refocal, of importers whose name begins so."""
+    return {
+        (importer, imported)
+        for importer in graph.modules
+        if (importer + ".").startswith(importers)
+        for imported in graph.find_modules_directly_imported_by(importer)
+        if imported.startswith("refocal")
+    }
 
 
 def test_import_contracts():
@@ -40,15 +65,36 @@ def test_import_contracts():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_part_is_a_module_of_its_family(graph):
+    assert {f"{PARTS_ROOM}.{family}.{kind}" for family, kind in PARTS} <= graph.modules
+
+
 @pytest.mark.parametrize("family", registry.families())
-def test_parts_do_not_import_sibling_parts(graph, family):
-    parts = [f"refocal.{family}.{kind}" for kind in registry.names(family)]
-    wrong = [
+def test_a_part_imports_neither_a_sibling_nor_another_family(graph, family):
+    own = {f"{PARTS_ROOM}.{family}.{kind}" for kind in registry.names(family)}
+    others = tuple(f"{PARTS_ROOM}.{other}." for other in registry.families() if other != family)
+    wrong = {
         (a, b)
-        for a, b in permutations([p for p in parts if p in graph.modules], 2)
-        if graph.direct_import_exists(importer=a, imported=b)
-    ]
-    assert wrong == []
+        for a, b in imports(graph, f"{PARTS_ROOM}.{family}.")
+        if (a in own and b in own) or (b + ".").startswith(others)
+    }
+    assert wrong == set()
+
+
+def test_private_modules_are_used_only_inside_of_their_folder(graph):
+    reached = set()
+    for importer, imported in imports(graph, "refocal."):
+        folder, private, _ = imported.partition("._")
+        if private and not (importer + ".").startswith(folder + "."):
+            reached.add((importer, imported))
+    assert reached - UNPRIVATE == set()
+
+
+def test_the_top_shows_ten_rooms():
+    there = {path for path in (SRC / "refocal").iterdir() if path.name not in ("__pycache__", "testing", "testing.py")}
+    folders = {path for path in there if path.is_dir()}
+    assert len(folders) <= 10
+    assert len(there - folders) <= 3
 
 
 def test_parts_have_one_public_name():
@@ -72,10 +118,22 @@ def test_files_and_functions_are_short():
     assert long == {}, "expected files below 400 lines, functions below 60"
 
 
-def test_files_are_named_after_what_they_hold():
-    vague = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
-    names = {path: path.relative_to(SRC).with_suffix("").parts for path in FILES}
-    assert [named(path) for path in FILES if vague & {part.strip("_") for part in names[path]}] == []
+def test_files_and_folders_are_named_after_what_they_hold():
+    words = {
+        path: {w for part in path.relative_to(SRC).with_suffix("").parts for w in part.split("_")} for path in FILES
+    }
+    assert [named(path) for path in FILES if VAGUE & words[path]] == []
+
+
+def test_a_name_stands_for_one_file():
+    """A part is named after its kind and a command after itself: they may share the name of what they stand for."""
+    seen = {}
+    for path in FILES:
+        room = path.relative_to(SRC / "refocal").parts
+        if path.stem != "__init__" and room[0] != "parts" and room[:2] != ("ui", "cli") and "microscopes" not in room:
+            seen.setdefault(path.stem, []).append(named(path))
+    shared = {stem: paths for stem, paths in seen.items() if len(paths) > 1}
+    assert {stem: paths for stem, paths in shared.items() if stem not in SHARED_STEMS} == {}
 
 
 def test_nothing_executes_text():
@@ -112,7 +170,7 @@ def test_plain_install_restores_without_torch(graph):
     plain = ["refocal.engine.loop", "refocal.eventlog.log", "refocal.engine.tiles.tiles", "refocal.core.values"]
     plain += ["refocal.engine.backends", "refocal.models.runtimes", "refocal.models.runtimes.openvino"]
     plain += [
-        f"refocal.parts.{family}.{kind}"
+        f"{PARTS_ROOM}.{family}.{kind}"
         for family, kind in PARTS
         if family not in TORCH_FAMILIES and "torch" not in kind
     ]

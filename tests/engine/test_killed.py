@@ -49,7 +49,7 @@ def end(raw: Path, out: Path, number: int, tiles: int, seconds: float) -> subpro
 
 
 def test_a_run_killed_at_any_moment_goes_on_and_ends_like_one_that_was_not(
-    program: Program, raw: Path, whole: dict[str, bytes], tmp_path: Path
+    inside: Program, raw: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(7)
     lines = 0
@@ -60,19 +60,19 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_like_one_that_was_not(
             if not Path(name).name.startswith("."):
                 assert content == whole[name], name
         lines = (tmp_path / "log.jsonl").read_bytes().count(b"\n")
-    said = program("restore", raw, "-o", tmp_path, *SLOW)
+    said = inside("restore", raw, "-o", tmp_path, *SLOW)
     assert "skipped" in said.err
     assert files(tmp_path) == whole
-    assert "13 skipped" in program("restore", raw, "-o", tmp_path, *SLOW).err
+    assert "13 skipped" in inside("restore", raw, "-o", tmp_path, *SLOW).err
 
 
 def test_half_written_files_of_a_killed_run_are_never_read(
-    program: Program, raw: Path, whole: dict[str, bytes], tmp_path: Path
+    inside: Program, raw: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("sub/.3.png.part", ".stack.tif.part", ".retake.csv.1.part"):
         (tmp_path / name).write_bytes(b"half")
-    program("restore", raw, "-o", tmp_path, *SLOW)
+    inside("restore", raw, "-o", tmp_path, *SLOW)
     made = {n: b for n, b in files(tmp_path).items() if not n.endswith(".1.part")}
     assert made == whole
     with open_image(tmp_path / "stack.tif") as stack:

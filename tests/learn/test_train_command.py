@@ -99,8 +99,8 @@ def test_the_new_model_restores_on_every_runtime(inside: Program, lab: Path, tra
     assert [json.loads(line)["restorer"] for line in scores.splitlines()] == ["nothing", "mine"]
 
 
-def test_bench_gives_a_row_for_each_runtime(program: Program, trained: Path) -> None:
-    said = program(
+def test_bench_gives_a_row_for_each_runtime(inside: Program, trained: Path) -> None:
+    said = inside(
         "bench", "restore", "--model", trained / "tiny.safetensors", "--size", "64x64", "--rounds", "1", "--json"
     )
     rows = [json.loads(line) for line in said.out.splitlines()]

@@ -3,32 +3,17 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
-from refocal.core.values import ImageInfo
-from refocal.parts.formats import create_image
+from drawn import cells, save
 
 CHEAP = ("--restorer", "wiener", "--crop", "128", "--each", "24", "--date", "2026-01-01", "-q")
-
-
-def tile(seed: int, sigma: float = 0.6, side: int = 160) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    cells = gaussian_filter(rng.standard_normal((side, side)), 3) > 0
-    soft = gaussian_filter(80.0 + 90 * cells, sigma) + 4 * rng.standard_normal((side, side))
-    return np.clip(np.rint(soft), 0, 255).astype(np.uint8)
-
-
-def save(path: Path, image: np.ndarray, pixel_nm: float = 8.0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    create_image(path, [image], ImageInfo((1, *image.shape), image.dtype, pixel_nm))
 
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     for seed in range(5):
-        save(tmp_path / "good" / f"{seed}.tif", tile(seed))
+        save(tmp_path / "good" / f"{seed}.tif", [cells(seed, 160)])
     return tmp_path / "good"
 
 
@@ -43,12 +28,12 @@ def test_calibrate_then_grade_and_restore(inside, good: Path, tmp_path: Path) ->
     assert path.read_bytes() == first
     raw = tmp_path / "raw"
     for i, sigma in enumerate((0.6, 1.8, 9.0)):
-        save(raw / f"{i}.tif", tile(50 + i, sigma))
+        save(raw / f"{i}.tif", [cells(50 + i, 160, sigma)])
     gate = f"calibrated:path={path}"
     rows = [json.loads(line) for line in inside("grade", raw, "--gate", gate, "--json").out.splitlines()]
     assert [row["verdict"] for row in sorted(rows, key=lambda row: row["path"])] == ["keep", "restore", "retake"]
     assert all(row["expected"] is not None for row in rows)
-    save(raw / "3.tif", tile(60), pixel_nm=4.0)
+    save(raw / "3.tif", [cells(60, 160)], pixel_nm=4.0)
     out = tmp_path / "out"
     inside("restore", raw, "-o", out, "--gate", gate, "--restorer", "wiener", "-q", code=1)
     events = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -56,7 +41,7 @@ def test_calibrate_then_grade_and_restore(inside, good: Path, tmp_path: Path) ->
     assert "8 nm pixels and the tile has 4 nm" in failed["error"]
     assert events[0]["job"]["calibration_sha256"] == json.loads(first)["sha256"]
     for name in ("other/1.tif", "other/2.tif"):
-        save(tmp_path / name, tile(60), pixel_nm=4.0)
+        save(tmp_path / name, [cells(60, 160)], pixel_nm=4.0)
     for given, into in (("other", "none"), ("other/1.tif", "none.zarr")):
         wrong = (tmp_path / given, "-o", tmp_path / into, "--gate", gate, "--restorer", "wiener")
         assert "is for 8 nm pixels and the tile has 4 nm" in inside("restore", *wrong, code=2).line

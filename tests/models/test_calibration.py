@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from drawn import cells
 from refocal.core import registry
 from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.values import UNIT, Frames, Grade, ImageInfo, Restored
@@ -31,24 +32,17 @@ from refocal.models.calibration import Bounded, Regressor, Thresholds, read
 from refocal.parts.formats import create_image
 
 
-def tissue(seed: int, side: int = 256, sigma: float = 0.0, noise: float = 4.0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    cells = gaussian_filter(rng.standard_normal((side, side)), 3) > 0
-    soft = gaussian_filter(80.0 + 90 * cells, max(sigma, 0.6))
-    return np.clip(np.rint(soft + noise * rng.standard_normal((side, side))), 0, 255).astype(np.uint8)
-
-
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     for seed in range(6):
-        image = tissue(seed)
+        image = cells(seed)
         create_image(tmp_path / f"{seed}.tif", [image], ImageInfo((1, *image.shape), image.dtype, 4.0))
     return tmp_path
 
 
 @pytest.mark.parametrize("noise", [4.0, 8.0, 15.0])
 def test_noise_of_sharp_tissue(noise: float) -> None:
-    assert noise_of(tissue(0, noise=noise) / np.float32(255)) * 255 == pytest.approx(noise, rel=0.2)
+    assert noise_of(cells(0, noise=noise) / np.float32(255)) * 255 == pytest.approx(noise, rel=0.2)
 
 
 def test_correlated_noise_is_recognised() -> None:
@@ -63,7 +57,7 @@ def test_correlated_noise_is_recognised() -> None:
 
 
 def test_denoising_comes_closer_to_the_truth() -> None:
-    truth = tissue(1, noise=0).astype(np.float32) / 255
+    truth = cells(1, noise=0).astype(np.float32) / 255
     noisy = truth + np.float32(0.04) * np.random.default_rng(1).standard_normal(truth.shape).astype(np.float32)
     assert np.mean((denoised(noisy, 0.04) - truth) ** 2) < 0.4 * 0.04**2
 
@@ -103,7 +97,7 @@ def test_calibrated_grades_follow_blur_and_tell_their_range(good: Path, tmp_path
                      ladder=BlurSeries(crop_px=192, each=40)).calibration  # fmt: skip
     write(made, tmp_path / "c.json")
     gate = registry.make("gates", "calibrated", path=str(tmp_path / "c.json"))
-    grades = [gate(Frames(tissue(20, sigma=s)[None])) for s in (0, 1.5, 2.5, 8)]
+    grades = [gate(Frames(cells(20, sigma_px=s)[None])) for s in (0, 1.5, 2.5, 8)]
     assert [g.sigma_px for g in grades] == sorted(g.sigma_px for g in grades)
     assert grades[0].verdict == "keep"
     assert grades[3].verdict == "retake"
@@ -114,15 +108,15 @@ def test_calibrated_grades_follow_blur_and_tell_their_range(good: Path, tmp_path
     strange = np.random.default_rng(0).integers(0, 2, (256, 256)).astype(np.uint8) * 200
     assert "outside the calibrated range: recalibrate" in gate(Frames(gaussian_filter(strange, 1)[None])).reason
     strict = registry.make("gates", "calibrated", path=str(tmp_path / "c.json"), keep_px=0.0)
-    assert strict(Frames(tissue(20)[None])).verdict == "restore"
+    assert strict(Frames(cells(20)[None])).verdict == "restore"
 
 
 def test_another_pixel_size_is_refused_with_both(calibration: Path) -> None:
     gate = registry.make("gates", "calibrated", path=str(calibration))
-    gate(Frames(tissue(0)[None], pixel_nm=8.1))
-    gate(Frames(tissue(0)[None]))
+    gate(Frames(cells(0)[None], pixel_nm=8.1))
+    gate(Frames(cells(0)[None]))
     with pytest.raises(UnsupportedError, match=r"8 nm pixels and the tile has 4 nm"):
-        gate(Frames(tissue(0)[None], pixel_nm=4.0))
+        gate(Frames(cells(0)[None], pixel_nm=4.0))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +152,7 @@ def test_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_good_tiles_are_checked(good: Path) -> None:
     with pytest.raises(UsageError, match="only 3 of 3 tiles"):
         good_tiles([good / f"{i}.tif" for i in range(3)])
-    image = tissue(9)
+    image = cells(9)
     create_image(good / "other.tif", [image], ImageInfo((1, *image.shape), image.dtype, 8.0))
     with pytest.raises(UsageError, match="4 and of 8 nm"):
         good_tiles([good])
@@ -168,7 +162,7 @@ def test_sharpest_are_taken_of_each_section(tmp_path: Path) -> None:
     for section in ("a", "b"):
         (tmp_path / section).mkdir()
         for i in range(12):
-            image = tissue(i, sigma=0.0 if i < 4 else 2.0)
+            image = cells(i, sigma_px=0.0 if i < 4 else 2.0)
             create_image(tmp_path / section / f"{i}.tif", [image], ImageInfo((1, *image.shape), image.dtype))
     chosen = good_tiles([tmp_path], sharpest=0.25)
     assert {(g.section, int(Path(g.name).stem) < 4) for g in chosen} == {("a", True), ("b", True)}
@@ -249,7 +243,7 @@ def test_a_word_about_an_image_that_was_taken_anew_is_left_out() -> None:
 
 
 def test_check_passes_the_truth_and_refuses_inventions() -> None:
-    truth, other = tissue(3, noise=0), tissue(4, noise=0)
+    truth, other = cells(3, noise=0), cells(4, noise=0)
     rng = np.random.default_rng(0)
     soft = gaussian_filter(truth.astype(float), 1.8) + 4 * rng.standard_normal(truth.shape)
     frames = Frames(np.clip(np.rint(soft), 0, 255).astype(np.uint8)[None])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from drawn import sections
 from refocal.core import registry
 from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.values import INVENTED, MOVED, RECORDED, UNIT, Contrast, Example, Frames
@@ -20,20 +21,16 @@ SIDE = 300
 
 
 @cache
-def sections(count: int = 3) -> np.ndarray:
-    """Aligned sections that change slowly from one to the next, contrast units."""
-    rng = np.random.default_rng(1)
-    cells = ndimage.gaussian_filter(rng.standard_normal((count + 8, SIDE, SIDE)), (3, 5, 5))[4:-4]
-    walls = np.exp(-((cells / 0.006) ** 2))
-    return np.clip(0.65 - 0.35 * walls + rng.normal(0, 0.02, walls.shape), 0, 1).astype(np.float32)
+def flat(count: int = 3) -> np.ndarray:
+    return sections(count, SIDE, 0.02)
 
 
 @cache
 def folded(count: int = 3, seed: int = 4) -> Example:
-    flat = sections(count)
+    planes = flat(count)
     middle = count // 2
     fold = registry.make("degradations", "fold", dark_px=[6.0, 9.0], lost_px=[18.0, 24.0], decay=0.08)
-    return fold(Example(Frames(flat, middle, UNIT), flat[middle]), np.random.default_rng(seed))
+    return fold(Example(Frames(planes, middle, UNIT), planes[middle]), np.random.default_rng(seed))
 
 
 def as_counts(planes: np.ndarray, dtype: str = "uint8", **more: object) -> Frames:
@@ -72,7 +69,7 @@ def test_the_flow_tells_from_where_pixels_were_moved() -> None:
     y, x = np.indices(moved.shape)
     again = ndimage.map_coordinates(seen.frames.image, (y + got.flow[0], x + got.flow[1]), order=1, mode="nearest")
     assert np.abs(got.counts[moved] / 255 - again[moved]).mean() < 0.02
-    assert restore(as_counts(sections())).flow is None
+    assert restore(as_counts(flat())).flow is None
 
 
 def test_far_from_the_fold_nothing_changes() -> None:
@@ -97,7 +94,7 @@ def test_every_method_fills_the_dark_band(method: str, dtype: str) -> None:
 
 
 def test_a_flat_section_comes_back_as_it_is() -> None:
-    frames = as_counts(sections())
+    frames = as_counts(flat())
     got = restore(frames)
     assert np.array_equal(got.counts, frames.image)
     assert not got.origin.any()
@@ -129,17 +126,17 @@ def test_a_neighbour_folded_at_the_same_place_is_passed_over() -> None:
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_missing_section_is_invented_as_a_whole(declared: bool) -> None:
-    planes = sections().copy()
+    planes = flat().copy()
     valid = np.ones(planes.shape, bool)
     planes[1] = 0.5 if not declared else planes[1]
     valid[1] = not declared
     got = restore(as_counts(planes, valid=valid))
     assert (got.origin == INVENTED).all()
-    assert psnr(got.counts, sections()[1]) > 15
+    assert psnr(got.counts, flat()[1]) > 15
 
 
 def test_two_folds_that_cross_are_both_restored() -> None:
-    planes = sections().copy()
+    planes = flat().copy()
     planes[1, 140:156] = 0
     planes[1, :, 90:104] = 0
     got = restore(as_counts(planes))
@@ -148,20 +145,18 @@ def test_two_folds_that_cross_are_both_restored() -> None:
 
 @pytest.mark.parametrize("corner", range(4))
 def test_a_fold_across_a_corner_is_restored_to_the_border(corner: int) -> None:
-    planes = np.rot90(sections(), corner, (1, 2)).copy()
+    planes = np.rot90(flat(), corner, (1, 2)).copy()
     y, x = np.indices(planes.shape[1:])
     band = np.abs(y + x - 150) < 12
     planes[1, np.rot90(band, corner)] = 0
     got = restore(as_counts(planes))
     assert (got.counts < 20).mean() < 0.002
-    assert (
-        psnr(got.counts, np.rot90(sections()[1], corner)) > psnr(planes[1] * 255, np.rot90(sections()[1], corner)) + 5
-    )
+    assert psnr(got.counts, np.rot90(flat()[1], corner)) > psnr(planes[1] * 255, np.rot90(flat()[1], corner)) + 5
 
 
 @pytest.mark.parametrize("where", [np.s_[:, 0:14], np.s_[0:9, :]])
 def test_a_black_border_is_no_fold(where: tuple[slice, slice]) -> None:
-    planes = sections().copy()
+    planes = flat().copy()
     planes[(1, *where)] = 0
     frames = as_counts(planes)
     assert np.array_equal(restore(frames).counts, frames.image)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from drawn import structure
 from refocal.core import registry
 from refocal.core.values import Contrast, Frames, Grade
 
@@ -15,15 +16,6 @@ SIDE = 256
 seeds = st.integers(0, 2**32 - 1)
 slopes = st.floats(1.0, 1.4)
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def texture(seed: int, slope: float) -> np.ndarray:
-    """Structure on every scale; a steeper spectrum is smoother tissue."""
-    rng = np.random.default_rng(seed)
-    ky, kx = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
-    spectrum = np.fft.rfft2(rng.standard_normal((SIDE, SIDE))) / np.maximum(np.hypot(ky, kx), 1 / 24) ** slope
-    drawn = np.fft.irfft2(spectrum, s=(SIDE, SIDE))
-    return 128 + 30 * (drawn - drawn.mean()) / drawn.std()
 
 
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -46,14 +38,14 @@ def sigma(image: np.ndarray) -> float:
 @example(seed=30151, slope=1.03125, start=0.5, more=1.0)  # nothing coarser than 8 px, where chance looked like shading
 @given(seed=seeds, slope=slopes, start=st.floats(0.5, 2.0), more=st.floats(0.5, 1.5))
 def test_more_blur_reads_softer(seed: int, slope: float, start: float, more: float) -> None:
-    image = texture(seed, slope)
+    image = structure(seed, SIDE, slope)
     assert sigma(blurred(image, start + more)) > sigma(blurred(image, start))
 
 
 @few
 @given(seed=seeds, slope=slopes, blur=st.floats(0.5, 1.5), noise=st.floats(0, 4))
 def test_white_noise_moves_nothing(seed: int, slope: float, blur: float, noise: float) -> None:
-    image = blurred(texture(seed, slope), blur)
+    image = blurred(structure(seed, SIDE, slope), blur)
     noisy = image + noise * np.random.default_rng(seed).standard_normal(image.shape)
     # What remains is chance: 256 px a side, 3 standard errors of the finest increment at the largest noise.
     assert sigma(noisy) == pytest.approx(sigma(image), abs=0.3)
@@ -64,7 +56,9 @@ def test_white_noise_moves_nothing(seed: int, slope: float, blur: float, noise: 
 def test_contrast_and_polarity_change_nothing(
     seed: int, slope: float, scale: float, offset: float, noise: float
 ) -> None:
-    image = blurred(texture(seed, slope), 1.5) + noise * np.random.default_rng(seed).standard_normal((SIDE, SIDE))
+    image = blurred(structure(seed, SIDE, slope), 1.5) + noise * np.random.default_rng(seed).standard_normal(
+        (SIDE, SIDE)
+    )
     first = sigma(image)
     assert sigma(-image) == pytest.approx(first, abs=0.01)
     assert sigma(scale * image + offset) == pytest.approx(first, abs=0.01)
@@ -73,7 +67,7 @@ def test_contrast_and_polarity_change_nothing(
 @few
 @given(seed=seeds, slope=slopes, across=st.floats(1.5, 2.5))
 def test_transposing_swaps_the_axes(seed: int, slope: float, across: float) -> None:
-    image = ndimage.gaussian_filter(texture(seed, slope), (1.0, across), mode="wrap")
+    image = ndimage.gaussian_filter(structure(seed, SIDE, slope), (1.0, across), mode="wrap")
     one, other = grade(image), grade(image.T)
     assert one.anisotropy == pytest.approx(other.anisotropy, abs=1e-3)
     assert one.angle_deg is not None
@@ -117,7 +111,7 @@ def test_never_raises(shape: tuple[int, int], dtype: type, values: tuple[int, in
 
 
 def tissue(seed: int) -> np.ndarray:
-    image = blurred(texture(seed, 1.2), 1.0) + 4 * np.random.default_rng(seed).standard_normal((SIDE, SIDE))
+    image = blurred(structure(seed, SIDE, 1.2), 1.0) + 4 * np.random.default_rng(seed).standard_normal((SIDE, SIDE))
     return image.round().clip(0, 255).astype(np.uint8)
 
 

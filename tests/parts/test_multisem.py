@@ -1,6 +1,8 @@
 """MultiSEM: what its logs and side-cars say, whole or half-written, and what is imaged again."""
 
+import builtins
 import json
+from pathlib import Path
 
 import pytest
 
@@ -189,15 +191,25 @@ def test_imqa_has_a_score_for_each_beam_below_its_last_column(layout, root):
     assert layout.imqa(root / MFOV) == {}
 
 
-def test_an_old_section_is_forgotten_and_read_again(layout, root):
+def test_an_old_section_is_forgotten_and_read_again(layout, root, monkeypatch):
     put(root, f"{MFOV}/image_coordinates.txt", line(1))
     before = layout.known(root, MFOV)
+    opened, real = [], open
+
+    def noted(path, *more, **named):
+        opened.append(Path(path))
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(builtins, "open", noted)
+    assert layout.known(root, MFOV) == before
+    assert opened == [], "what is remembered is not read again"
     for number in range(300):
         other = f"name_20260105_08-00-00/{number:03d}_S{number}R1/000001"
         (root / other).mkdir(parents=True, exist_ok=True)
         layout.known(root, other)
-    assert len(layout._fields) <= 256
+    opened.clear()
     assert layout.known(root, MFOV) == before
+    assert root / MFOV / "image_coordinates.txt" in opened
 
 
 def test_a_replay_is_read_back(layout, tmp_path):
@@ -232,8 +244,9 @@ def test_a_replay_is_read_back(layout, tmp_path):
             newest.get((place.section, place.tile), ("", False)), (place.taken, row["retake"])
         )
         assert place.section == f"w07.{row['section']}"
-    for (section, _), (_, retake) in newest.items():
-        assert retake == (section == "w07.S1R1") or not retake
+    again = [layout.place(row["name"]) for row in tiles if row["retake"]]
+    assert {place.section for place in again} == {"w07.S1R1"}
+    assert {where for where, (_, retake) in newest.items() if retake} == {(p.section, p.tile) for p in again}
     scores = layout.imqa(root / tiles[0]["name"].rpartition("/")[0].rpartition("/")[0])
     quality = {
         (row["field"], row["beam"]): row["quality"] for row in tiles if "/001_" in row["name"] and not row["retake"]

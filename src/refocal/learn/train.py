@@ -167,7 +167,7 @@ def adopt(net: nn.Module, tensors: Mapping[str, Tensor]) -> int:
 
 def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
     if start.startswith("timm:"):
-        from refocal.parts.nets._pretrained import timm_tensors
+        from refocal.learn.timm_weights import timm_tensors
 
         return timm_tensors(start.removeprefix("timm:"), channels)
     path = Path(start)

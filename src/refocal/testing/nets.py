@@ -140,7 +140,7 @@ class NetContract(PartContract):
                 assert difference.max() < 5e-4, name
 
     def test_saved_and_loaded_it_is_the_same(self, kind: str, tmp_path: Path) -> None:
-        net = torch_weights.round_to(self.small(kind))
+        net: Any = torch_weights.round_to(self.small(kind))
         torch_weights.save(net, self.described(kind, net, {}), tmp_path / "net.safetensors")
         again = torch_weights.load(tmp_path / "net.safetensors")
         image = torch.rand(1, net.inputs, 64, 64)

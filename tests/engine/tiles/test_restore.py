@@ -96,63 +96,63 @@ def test_the_log_tells_the_whole_job(restored, raw: Path) -> None:
     assert page.count("data:image/") >= 2 * 7
 
 
-def test_a_second_run_does_nothing_again(restored, program: Program, raw: Path) -> None:
+def test_a_second_run_does_nothing_again(restored, inside: Program, raw: Path) -> None:
     out, _ = restored
     before = {n: (out / n).stat().st_mtime_ns for n in files(out)}
-    said = program("restore", raw, "-o", out, "--restorer", "unsharp", "--json")
+    said = inside("restore", raw, "-o", out, "--restorer", "unsharp", "--json")
     assert {json.loads(line)["decision"] for line in said.out.splitlines()} == {"skipped"}
     assert f"{BLOCKS} skipped" in said.err
     assert {n: (out / n).stat().st_mtime_ns for n in files(out)} == before
 
 
-def test_what_is_missing_or_damaged_in_the_output_is_done_again(program: Program, tmp_path: Path) -> None:
+def test_what_is_missing_or_damaged_in_the_output_is_done_again(inside: Program, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     for i in range(3):
         save(raw / f"{i}.tif", [texture(SOFT, i)])
     run = ("restore", raw, "-o", out, "--restorer", "unsharp", "--no-report")
-    program(*run)
+    inside(*run)
     good = files(out)
     (out / "0.tif").unlink()
     (out / "1.tif").write_bytes((out / "1.tif").read_bytes()[:-10])
     save(raw / "3.tif", [texture(SHARP, 3)])
-    said = program(*run)
+    said = inside(*run)
     assert "2 restored, 1 kept, 1 skipped" in said.err
     assert not (out / "report.html").exists()
     assert {n: b for n, b in files(out).items() if n != "3.tif"} == good
 
 
 def test_another_job_in_the_same_output_is_refused_unless_asked_for(
-    restored, program: Program, raw: Path, tmp_path: Path
+    restored, inside: Program, raw: Path, tmp_path: Path
 ) -> None:
     out = shutil.copytree(restored[0], tmp_path / "out")
     before = files(out)
     run = ("restore", raw, "-o", out, "--restorer", "unsharp", "--gate", "always")
-    refused = program(*run, code=2).line
+    refused = inside(*run, code=2).line
     assert "another job" in refused
     assert "--overwrite" in refused
     assert "(gate: sharpness -> always)" in refused
     assert files(out) == before
-    assert f"{BLOCKS} restored" in program(*run, "--overwrite").err
+    assert f"{BLOCKS} restored" in inside(*run, "--overwrite").err
     assert all((out / name).read_bytes() != before[name] for name in ("t1.tif", "t10.png"))
 
 
-def test_two_shards_equal_one_run_and_skip_leaves_out(restored, program: Program, raw: Path, tmp_path: Path) -> None:
+def test_two_shards_equal_one_run_and_skip_leaves_out(restored, inside: Program, raw: Path, tmp_path: Path) -> None:
     one, two, few = restored[0], tmp_path / "two", tmp_path / "few"
-    program("restore", raw, "-o", two, "--restorer", "unsharp", "-q", "--shard", "0/2")
+    inside("restore", raw, "-o", two, "--restorer", "unsharp", "-q", "--shard", "0/2")
     assert 0 < len(files(two)) < len(files(one))
-    program("restore", raw, "-o", two, "--restorer", "unsharp", "-q", "--shard", "1/2")
+    inside("restore", raw, "-o", two, "--restorer", "unsharp", "-q", "--shard", "1/2")
     assert files(two) == files(one)
     assert (two / "retake.csv").read_text() == (one / "retake.csv").read_text()
-    program("restore", raw, "-o", few, "--restorer", "unsharp", "-q", "--carry", "skip", "--no-report")
+    inside("restore", raw, "-o", few, "--restorer", "unsharp", "-q", "--carry", "skip", "--no-report")
     assert set(files(one)) - set(files(few)) == {"t1.tif", "t10.png", "sub dir/deep/blank.tif"}
 
 
 def test_what_fails_the_check_stays_as_it_was_and_is_to_be_taken_again(
-    program: Program, raw: Path, tmp_path: Path
+    inside: Program, raw: Path, tmp_path: Path
 ) -> None:
     mild, wild = tmp_path / "mild", tmp_path / "wild"
-    program("restore", raw / "t2.tif", "-o", mild, "--restorer", "unsharp:amount=0.2", "--check", "-q")
-    program("restore", raw / "t2.tif", "-o", wild, "--restorer", "unsharp:amount=30", "--check", "-q")
+    inside("restore", raw / "t2.tif", "-o", mild, "--restorer", "unsharp:amount=0.2", "--check", "-q")
+    inside("restore", raw / "t2.tif", "-o", wild, "--restorer", "unsharp:amount=30", "--check", "-q")
     assert (mild / "t2.tif").read_bytes() != (raw / "t2.tif").read_bytes()
     assert (wild / "t2.tif").read_bytes() == (raw / "t2.tif").read_bytes()
     good, bad = (json.loads((out / "log.jsonl").read_text().splitlines()[1]) for out in (mild, wild))
@@ -162,14 +162,14 @@ def test_what_fails_the_check_stays_as_it_was_and_is_to_be_taken_again(
     assert "t2.tif" in (wild / "retake.csv").read_text()
 
 
-def test_single_files_keep_their_names(program: Program, raw: Path, tmp_path: Path) -> None:
-    program("restore", raw / "t2.tif", raw / "stacks" / "volume.mrc", "-o", tmp_path / "out", "--restorer", "unsharp")
+def test_single_files_keep_their_names(inside: Program, raw: Path, tmp_path: Path) -> None:
+    inside("restore", raw / "t2.tif", raw / "stacks" / "volume.mrc", "-o", tmp_path / "out", "--restorer", "unsharp")
     assert set(files(tmp_path / "out")) == {"t2.tif", "volume.mrc"}
 
 
-def test_grade_says_the_same_and_writes_nothing(restored, program: Program, raw: Path, tmp_path: Path) -> None:
+def test_grade_says_the_same_and_writes_nothing(restored, inside: Program, raw: Path, tmp_path: Path) -> None:
     before = state(raw)
-    said = program("grade", raw, "--json", cwd=tmp_path)
+    said = inside("grade", raw, "--json", cwd=tmp_path)
     assert state(raw) == before
     assert not list(tmp_path.iterdir())
     rows = {(r["path"], r["page"]): r for r in map(json.loads, said.out.splitlines())}
@@ -180,14 +180,14 @@ def test_grade_says_the_same_and_writes_nothing(restored, program: Program, raw:
         assert {k: found[k] for k in ("verdict", "sigma_px", "noise")} == {
             k: row[k] for k in ("verdict", "sigma_px", "noise")
         }
-    lines = program("grade", raw / "t2.tif", raw / "t1.tif").out.splitlines()
+    lines = inside("grade", raw / "t2.tif", raw / "t1.tif").out.splitlines()
     assert any("t2.tif" in line and "restore" in line and " px" in line and " nm" in line for line in lines)
 
 
-def test_the_shipped_model_restores_and_so_does_python(program: Program, raw: Path, tmp_path: Path) -> None:
+def test_the_shipped_model_restores_and_so_does_python(inside: Program, raw: Path, tmp_path: Path) -> None:
     import refocal
 
-    program("restore", raw / "t1.tif", "-o", tmp_path / "out", "--gate", "always")
+    inside("restore", raw / "t1.tif", "-o", tmp_path / "out", "--gate", "always")
     got = tifffile.imread(tmp_path / "out" / "t1.tif")
     before = tifffile.imread(raw / "t1.tif")
     assert got.shape == before.shape

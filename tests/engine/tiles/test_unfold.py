@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
+from drawn import sections
 from program import Program
 from refocal.core import registry
 from refocal.core.values import UNIT, Example, Frames, ImageInfo
@@ -18,9 +18,7 @@ SIDE = 240
 @pytest.fixture(scope="module")
 def pages() -> np.ndarray:
     """Five sections; the middle one is folded."""
-    rng = np.random.default_rng(1)
-    cells = ndimage.gaussian_filter(rng.standard_normal((13, SIDE, SIDE)), (3, 5, 5))[4:-4]
-    flat = np.clip(0.65 - 0.35 * np.exp(-((cells / 0.006) ** 2)), 0, 1).astype(np.float32)
+    flat = sections(5, SIDE)
     fold = registry.make("degradations", "fold", dark_px=7.0, lost_px=20.0, decay=0.08)
     seen = fold(Example(Frames(flat, 2, UNIT), flat[2]), np.random.default_rng(4))
     return (seen.frames.counts * 255).round().clip(0, 255).astype(np.uint8)

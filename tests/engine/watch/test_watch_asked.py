@@ -139,7 +139,7 @@ def test_wrong_requests_are_refused_before_anything_is_written(tmp_path: Path) -
     assert not (tmp_path / "out" / "log.jsonl").exists()
 
 
-def test_the_command_runs_until_it_is_told(program: Program, tmp_path: Path) -> None:
+def test_the_command_runs_until_it_is_told(program: Program, inside: Program, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     for i, sigma_px in enumerate((SHARP, SOFT)):
         save(raw / f"{i}.tif", [texture(sigma_px, i)])
@@ -151,7 +151,7 @@ def test_the_command_runs_until_it_is_told(program: Program, tmp_path: Path) -> 
     }  # fmt: skip
     running = subprocess.Popen([PROGRAM, "watch", raw, "-o", out, "--restorer", "unsharp"], stderr=subprocess.PIPE)
     until(lambda: len(events(out, "job")) == 2)
-    assert "another watch" in program("watch", raw, "-o", out, code=2).line
+    assert "another watch" in inside("watch", raw, "-o", out, code=2).line
     running.send_signal(2)
     assert running.wait(SECONDS) == 0
     assert b"Traceback" not in running.communicate()[1]

@@ -2,22 +2,17 @@
 
 import threading
 
-import cv2
 import numpy as np
 
+from drawn import stripes
 from refocal.core.values import Contrast
 from refocal.ui.dashboard.image_pyramid import Gallery
 
 
-def picture(path, value, size=(700, 600), dtype=np.uint8):
-    assert cv2.imwrite(str(path), (np.indices(size).sum(0) % 50 + value).astype(dtype))
-    return path
-
-
 def test_memory_of_pictures_is_bounded(tmp_path):
     small = Gallery(most_bytes=1 << 20)
-    paths = [picture(tmp_path / f"{i}.png", i) for i in range(12)]
-    large = picture(tmp_path / "large.tif", 1000, (900, 1000), np.uint16)
+    paths = [stripes(tmp_path / f"{i}.png", i) for i in range(12)]
+    large = stripes(tmp_path / "large.tif", 1000, (900, 1000), np.uint16)
     threads = [threading.Thread(target=small.about, args=(path,)) for path in paths]
     for thread in threads:
         thread.start()

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from drawn import stripes
 from refocal.eventlog.log import Log, read_log
 from refocal.parts.formats import open_image
 
@@ -22,21 +23,15 @@ LOCAL = "http://127.0.0.1:8765"
 HOSTILE = "../../outside.png"
 
 
-def picture(path, value, size=(700, 600), dtype=np.uint8):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), (np.indices(size).sum(0) % 50 + value).astype(dtype))
-    return path
-
-
 @pytest.fixture
 def out(tmp_path):
     """A log of a watch with images, and files beside it that nobody may see."""
     raw, out = tmp_path / "raw", tmp_path / "out"
-    picture(raw / "s1" / "soft.png", 100)
-    picture(raw / "s1" / "sharp.png", 50)
-    picture(raw / "s1" / "deep.tif", 3000, dtype=np.uint16)
-    picture(out / "s1" / "soft.png", 180)
-    picture(tmp_path / "outside.png", 10)
+    stripes(raw / "s1" / "soft.png", 100)
+    stripes(raw / "s1" / "sharp.png", 50)
+    stripes(raw / "s1" / "deep.tif", 3000, dtype=np.uint16)
+    stripes(out / "s1" / "soft.png", 180)
+    stripes(tmp_path / "outside.png", 10)
     (raw / "s1" / "way_out.png").symlink_to(tmp_path / "outside.png")
     (raw / "s1" / "folder_out").symlink_to(tmp_path)
     (out / "linked.png").symlink_to(raw / "s1" / "sharp.png")

@@ -1,7 +1,6 @@
 """The report in a real browser: it opens from disk without a request, and everything on it can be used."""
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,29 +8,9 @@ import pytest
 
 from refocal.ui.report import write_report
 
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-)
 HOSTILE = '"><img src=x onerror=window.hit=1><script>window.hit=1</script>.png'
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}; install Debian's package chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it comes with refocal[dev]")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(SWITCHES))
-        yield browser
-        browser.close()
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from scipy import fft, ndimage
 
 from refocal.core.atomic import writing
 from refocal.core.values import Counts, ImageInfo, Pixels
+from refocal.imaging import exposure
 from refocal.imaging.binning import binned
 from refocal.imaging.phantom import draw_section
-from refocal.parts.degradations import _exposure
 from refocal.parts.formats import create_image
 
 Specimen = Callable[[int, int, np.random.Generator], Pixels]
@@ -82,7 +82,7 @@ class Strip:
         length = scope.step_px * scope.exposure
         for index, at in enumerate(self.at_px):
             rng = np.random.default_rng([*self.seed, 1, index])
-            way = _exposure.path(length, 90.0, 0.0, scope.walk_px, rng)
+            way = exposure.path(length, 90.0, 0.0, scope.walk_px, rng)
             yield self._counts(self._exposed(coarse, at, way, rng), scope.gain)
 
     def stopped(self) -> Iterator[Counts]:
@@ -92,22 +92,20 @@ class Strip:
         for index, (y, x) in enumerate(self.stopped_px):
             rng = np.random.default_rng([*self.seed, 2, index])
             crop = self.world[y : y + edge, x : x + edge]
-            counted = _exposure.counted(crop, scope.stopped_electrons, scope.nyquist, scope.read, rng)
+            counted = exposure.counted(crop, scope.stopped_electrons, scope.nyquist, scope.read, rng)
             yield self._counts(counted, scope.gain)
 
-    def _exposed(
-        self, coarse: Pixels, at: NDArray[np.float64], way: _exposure.Path, rng: np.random.Generator
-    ) -> Pixels:
+    def _exposed(self, coarse: Pixels, at: NDArray[np.float64], way: exposure.Path, rng: np.random.Generator) -> Pixels:
         scope = self.microscope
         rest = at - np.floor(at)
         # The content moves against the frame: what lies at +rest in the world is seen at 0.
-        kernel = _exposure.kernels([way - rest[::-1, None]])[0]
+        kernel = exposure.kernels([way - rest[::-1, None]])[0]
         r = kernel.shape[0] // 2
         y, x = (int(n) for n in np.floor(at))
         edge = scope.edge_px
         padded = np.pad(coarse, r + 1, mode="reflect")[y + 1 : y + 1 + edge + 2 * r, x + 1 : x + 1 + edge + 2 * r]
         blurred = _convolved(padded, kernel)[r : r + edge, r : r + edge]
-        return _exposure.counted(blurred, scope.electrons, scope.nyquist, scope.read, rng)
+        return exposure.counted(blurred, scope.electrons, scope.nyquist, scope.read, rng)
 
     def _counts(self, transmission: Pixels, gain: float) -> Counts:
         scope = self.microscope

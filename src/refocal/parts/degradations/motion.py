@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from refocal.core.values import Example
-from refocal.parts.degradations import _exposure, _psf
+from refocal.imaging import exposure
+from refocal.parts.degradations import _psf
 from refocal.parts.degradations._draw import Range, check_range, draw, with_pixels
 
 __all__ = ["Motion"]
@@ -35,12 +36,12 @@ class Motion:
     def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
         """Blur every frame, each by its own path."""
         frames = example.frames
-        kernels = _exposure.kernels([self._path(rng) for _ in range(frames.counts.shape[0])])
+        kernels = exposure.kernels([self._path(rng) for _ in range(frames.counts.shape[0])])
         pixels = np.stack([_psf.convolve(image, k) for image, k in zip(frames.counts, kernels, strict=True)])
         told = _psf.blurred(example, kernels[frames.target], _psf.width(kernels[frames.target])).hints
         return with_pixels(example, pixels, **{**told, "kernels": kernels})
 
-    def _path(self, rng: np.random.Generator) -> _exposure.Path:
+    def _path(self, rng: np.random.Generator) -> exposure.Path:
         length, walk = draw(self.length_px, rng), draw(self.walk_px, rng)
         angle_deg = draw(self.angle_deg, rng)
-        return _exposure.path(length, angle_deg, draw(self.bend_deg, rng), walk, rng)
+        return exposure.path(length, angle_deg, draw(self.bend_deg, rng), walk, rng)

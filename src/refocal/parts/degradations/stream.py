@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from refocal.core.values import Example, Pixels
-from refocal.parts.degradations import _exposure, _psf
+from refocal.imaging import exposure
+from refocal.parts.degradations import _psf
 from refocal.parts.degradations._draw import Range, check_range, draw, with_pixels
 
 __all__ = ["Stream"]
@@ -56,12 +57,12 @@ class Stream:
         beside = rng.uniform(-0.5, 0.5, (count, 2))
         found = beside + slack * rng.standard_normal((count, 2))
         beside[frames.target] = found[frames.target] = 0
-        ways = [_exposure.path(float(n), angle, bend, walk, rng) for n in lengths]
-        kernels = _exposure.kernels([way + at[:, None] for way, at in zip(ways, beside, strict=True)])
+        ways = [exposure.path(float(n), angle, bend, walk, rng) for n in lengths]
+        kernels = exposure.kernels([way + at[:, None] for way, at in zip(ways, beside, strict=True)])
         seen = np.empty(frames.counts.shape, np.float32)
         for index, (image, kernel) in enumerate(zip(frames.counts, kernels, strict=True)):
-            recorded = _clipped(_exposure.counted(_psf.convolve(image, kernel), *camera, rng))
-            seen[index] = _clipped(_exposure.moved_back(recorded, found[index])) if beside[index].any() else recorded
+            recorded = _clipped(exposure.counted(_psf.convolve(image, kernel), *camera, rng))
+            seen[index] = _clipped(exposure.moved_back(recorded, found[index])) if beside[index].any() else recorded
         return with_pixels(example, seen, kernels=kernels)
 
 
