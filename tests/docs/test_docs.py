@@ -1,5 +1,6 @@
 """The documents are true: links, commands, Python blocks, names, options and tables."""
 
+import configparser
 import contextlib
 import importlib
 import inspect
@@ -206,11 +207,24 @@ def test_files_that_are_named_exist(page):
     assert unknown <= ({"report.py", "cli.py"} if "decisions" in named(page) else set())
 
 
-def test_folders_of_the_layout_exist():
-    tree = section("docs/architecture.md", "Layout")
-    folders = re.findall(r"^ {2,4}(\w+)/ ", tree, re.MULTILINE)
-    assert set(folders) >= set(registry.families())
-    assert [f for f in folders if not (SRC / f).is_dir()] == []
+def drawn_paths(tree):
+    """Return the paths of a drawn tree, relative to its root, in the order of the lines."""
+    above, paths = {}, []
+    for spaces, name in re.findall(r"^( {2,})([\w.]+/?) ", tree, re.MULTILINE):
+        above = {depth: folder for depth, folder in above.items() if depth < len(spaces)}
+        paths.append("".join(above.values()) + name)
+        above[len(spaces)] = name
+    return paths
+
+
+def test_layout_draws_the_tree_as_it_is():
+    paths = drawn_paths(section("docs/architecture.md", "Layout"))
+    assert [p for p in paths if not ((SRC / p).is_dir() if p.endswith("/") else (SRC / p).is_file())] == []
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    rooms = [p.removesuffix("/").removesuffix(".py") for p in paths if "/" not in p.removesuffix("/")]
+    assert rooms == contracts["importlinter:contract:house"]["layers"].split()
+    assert sorted(re.findall(r"^parts/(\w+)/$", "\n".join(paths), re.MULTILINE)) == sorted(registry.families())
 
 
 def test_parts_that_are_named_exist():
