@@ -38,7 +38,7 @@ class TorchGraph:
         model_sha256: str | None = None,
     ) -> None:
         self.channels, self.frames, self.reach, self.model_sha256 = channels, frames, reach, model_sha256
-        self.net = torch_weights.channels_last(net.to(device))
+        self.net: Any = torch_weights.channels_last(net.to(device))
         self.device, self.half = device, half
 
     def whole(self, image: Pixels, /) -> Pixels:
