@@ -71,7 +71,7 @@ class _Graph:
     """The network as the tiling knows it: (1, 1, y, x) to (1, 1, y, x), whatever the order of its axes."""
 
     channels = frames = 1
-    model_sha256 = None
+    model_sha256: str | None = None
 
     def __init__(self, about: _bioimageio_spec.Described, threads: int | None) -> None:
         self.reach = about.reach
