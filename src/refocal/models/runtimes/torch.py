@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import safetensors.torch
@@ -13,6 +13,7 @@ from refocal.core.values import Pixels, Reach
 from refocal.models import header, torch_weights
 
 Precision = Literal["auto", "f32", "bf16"]
+_Compute = Callable[..., torch.Tensor]
 
 
 class TorchGraph:
@@ -47,13 +48,13 @@ class TorchGraph:
 
     def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
         """Return the context of an image's nodes weighed by their share."""
-        return self._answer(self.net.gather, image, share)
+        return self._answer(cast("_Compute", self.net.gather), image, share)
 
     def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
         """Restore an image under a context."""
-        return self._answer(self.net.finish, image, context)
+        return self._answer(cast("_Compute", self.net.finish), image, context)
 
-    def _answer(self, compute: Callable[..., torch.Tensor], *arrays: Pixels) -> Pixels:
+    def _answer(self, compute: _Compute, *arrays: Pixels) -> Pixels:
         tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays]
         tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
