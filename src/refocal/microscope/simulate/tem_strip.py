@@ -95,9 +95,7 @@ class Strip:
             counted = exposure.counted(crop, scope.stopped_electrons, scope.nyquist, scope.read, rng)
             yield self._counts(counted, scope.gain)
 
-    def _exposed(
-        self, coarse: Pixels, at: NDArray[np.float64], way: exposure.Path, rng: np.random.Generator
-    ) -> Pixels:
+    def _exposed(self, coarse: Pixels, at: NDArray[np.float64], way: exposure.Path, rng: np.random.Generator) -> Pixels:
         scope = self.microscope
         rest = at - np.floor(at)
         # The content moves against the frame: what lies at +rest in the world is seen at 0.
