@@ -98,8 +98,7 @@ def test_when_no_local_worker_is_left_others_are_started(given, alone, tmp_path,
             opened[0].cluster.scale(0)
 
     monkeypatch.setattr(cluster, "workers", watched)
-    one = Pool(workers=1, memory="1GiB")
-    summary = restore_on_cluster(given, tmp_path / "out.zarr", JOB, one, STORAGE, progress=desert)
+    summary = restore_on_cluster(given, tmp_path / "out.zarr", JOB, POOL, STORAGE, progress=desert)
     assert len(opened) == 2
     assert not summary.failed
     same(alone, tmp_path / "out.zarr")

@@ -20,8 +20,6 @@ def voi_merge(
 ) -> float:
     """Return H(G|S), what is left to know of the cell when the segment is known: 0 if no cells are merged.
 
-    Label images are (y, x) or (section, y, x); in bits for `base` 2 (Meila 2007; CREMI). The options are explained in
-    `_contingency`; the defaults are those of CREMI. Raises `BadOptionError` if these are no labels of
-    one shape.
+    Labels, options and errors are those of `voi`.
     """
     return split_and_merge(got, truth, ignore_truth, border_px, zero, base)[1]

@@ -20,8 +20,6 @@ def voi_split(
 ) -> float:
     """Return H(S|G), what is left to know of the segment when the cell is known: 0 if no cell is split.
 
-    Label images are (y, x) or (section, y, x); in bits for `base` 2 (Meila 2007; CREMI). The options are explained in
-    `_contingency`; the defaults are those of CREMI. Raises `BadOptionError` if these are no labels of
-    one shape.
+    Labels, options and errors are those of `voi`.
     """
     return split_and_merge(got, truth, ignore_truth, border_px, zero, base)[0]
