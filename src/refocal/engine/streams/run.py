@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,7 @@ def run_stream(
         )
 
     resolved = _resolved(prepared, stream, window)
-
-    def clear(events: Sequence[Event]) -> None:
-        _clear(out, events, job_sha256(resolved))
-
+    clear = partial(_clear, out, job_sha256(resolved))
     summary = logged_run(out, resolved, inputs, work, overwrite=overwrite, replaced=clear)
     if stream.mosaic:
         _assemble(out)
@@ -161,7 +159,7 @@ def _resolved(prepared: Prepared, stream: Stream, window: Contrast | None) -> di
     return {**prepared.resolved, "gate": "frame quality", "stream": kept}
 
 
-def _clear(out: Path, events: Sequence[Event], digest: str) -> None:
+def _clear(out: Path, digest: str, events: Sequence[Event]) -> None:
     """Remove what another job than this one restored last, by its log: the folder would hold frames of both."""
     before = of_last_job(events)
     if not before or before[0].get("job_sha256") == digest:

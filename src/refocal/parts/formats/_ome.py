@@ -1,7 +1,6 @@
 """OME-XML for the first page of a TIFF whose name ends in .ome.tif: size, type and pixel edge (schema 2016-06)."""
 
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
 
 from refocal.core.values import ImageInfo
 
@@ -16,6 +15,8 @@ def is_ome(path: Path) -> bool:
 
 def xml(like: ImageInfo, name: str) -> str:
     """Describe a stack of grey pages, in z."""
+    from xml.sax.saxutils import quoteattr  # brings urllib and ssl with it, which no other file needs
+
     count, height, width = like.shape
     kind = _TYPES.get(like.dtype.name, like.dtype.name)
     sizes = f'SizeX="{width}" SizeY="{height}" SizeZ="{count}" SizeC="1" SizeT="1"'
