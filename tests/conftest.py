@@ -61,8 +61,8 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = drawn(seed)
         create_image(folder / f"{seed}.tif", [image], ImageInfo((1, *image.shape), image.dtype, 8.0))
     restorer = registry.make("restorers", "wiener")
-    ladder = BlurSeries(crop_px=128, each=40)
-    made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", ladder=ladder)
+    series = BlurSeries(crop_px=128, each=40)
+    made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", series=series)
     write(made.calibration, folder / "calibration.json")
     return folder / "calibration.json"
 

@@ -132,7 +132,7 @@ class _Board:
         same = request.query_params.get("generation") == self.feed.news["generation"]
         key = read.key(_integer(request, "id")) if same else None
         if key is None:
-            raise _UnknownError("the index was made anew; load the page again")
+            raise _UnknownError("the index was rebuilt; reload the page")
         return {"key": key}
 
     def _list(self, read: Readings, request: Request) -> object:

@@ -1,7 +1,7 @@
 """One self-contained HTML page from a log: what was done, with the proof in pictures.
 
 The page loads nothing: pictures are data URLs, style and script are inside, and its content security policy forbids the
-rest. Everything that comes from the log is escaped, because tile names are not to be trusted.
+rest. Everything that comes from the log is escaped, because tile names cannot be trusted.
 """
 
 import base64
