@@ -133,7 +133,7 @@ def test_a_channel_that_hangs_costs_nothing_but_old_alerts() -> None:
         free.wait(20)
         got.append(alert["value"])
 
-    messenger = Messenger([slow], failed=lines.append, room=4)
+    messenger = Messenger([slow], failed=lines.append, capacity=4)
     start = time.perf_counter()
     messenger.send({**ALERT, "value": 0})
     deadline = time.monotonic() + 10
