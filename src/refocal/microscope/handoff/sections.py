@@ -93,7 +93,15 @@ class Section:
 
 
 def sections(events: Iterable[Event], only: frozenset[str] = frozenset()) -> list[Section]:
-    """Return the sections of a log in natural order ("S2" before "S10"); `only` names the wanted ones, none all."""
+    """Return the sections of a log in natural order ("S2" before "S10", case ignored).
+
+    Parameters
+    ----------
+    events
+        The log.
+    only
+        Names of the wanted sections; none means all.
+    """
     tiles, states = _latest(events)
     gathered: dict[tuple[str, int | None], dict[str, list[Tile]]] = {}
     for tile in tiles:

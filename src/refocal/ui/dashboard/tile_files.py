@@ -12,7 +12,7 @@ from typing import Any
 _JOBS = 100
 
 
-class Places:
+class TileFiles:
     """The files of one output folder.
 
     Parameters
