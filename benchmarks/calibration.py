@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py [--data FOLDER] [--crop PX] [--each N] [--tiles N] [--only NAME] [--json]
 
-The restorer is gran-em. The held-out tiles are spoiled by the same ladder with another seed, so their blur, noise and
+The restorer is gran-em. The held-out tiles are degraded by the same series with another seed, so their blur, noise and
 restored quality are known. `data` is $REFOCAL_DATA or ../shared/data. The sharpness order of the real focus series
 is found by a calibration on pieces of its image in focus.
 """
@@ -82,12 +82,12 @@ def test(found: Calibration, samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def climb(goods: list[ReferenceTile], ladder: BlurSeries, restorer: Restorer) -> list[Sample]:
+def samples_of(goods: list[ReferenceTile], steps: BlurSeries, restorer: Restorer) -> list[Sample]:
     """Spoil and restore held-out tiles."""
-    return [s for i, good in enumerate(goods) for s in ladder.climb(i, good, restorer)]
+    return [s for i, good in enumerate(goods) for s in steps.samples(i, good, restorer)]
 
 
-def series(data: Path, restorer: Restorer, ladder: BlurSeries) -> dict[str, Any]:
+def focus_series(data: Path, restorer: Restorer, steps: BlurSeries) -> dict[str, Any]:
     """Calibrate on pieces of the image in focus and grade the real focus series with it."""
     # The lowest rows hold the microscope's data bar.
     images = {n: cv2.imread(str(data / SERIES.format(n)), cv2.IMREAD_GRAYSCALE)[:672] for n in range(1, 6)}
@@ -96,7 +96,7 @@ def series(data: Path, restorer: Restorer, ladder: BlurSeries) -> dict[str, Any]
             top, left = 336 * (i // 3), 341 * (i % 3)
             cv2.imwrite(f"{folder}/{i}.png", images[3][top : top + 336, left : left + 341])
         goods = good_tiles([Path(folder)])
-        made = calibrate(goods, restorer, name="gran-em", date="", ladder=ladder).calibration
+        made = calibrate(goods, restorer, name="gran-em", date="", series=steps).calibration
         write(made, Path(folder) / "calibration.json")
         gate = registry.make("gates", "calibrated", path=f"{folder}/calibration.json")
         plain = registry.make("gates", "sharpness")
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     restorer = learned("gran-em")
-    ladder, other = (BlurSeries(crop_px=given.crop, each=given.each, seed=seed) for seed in (0, 1))
+    steps, other = (BlurSeries(crop_px=given.crop, each=given.each, seed=seed) for seed in (0, 1))
     tables: dict[str, Any] = {}
     held: dict[str, list[Sample]] = {}
     made: dict[str, Calibration] = {}
@@ -126,8 +126,8 @@ def main() -> None:
         if given.only in (None, name):
             files = sorted(given.data.glob(pattern))
             fit, rest = files[::2][: given.tiles], files[1::2][: max(5, given.tiles // 2)]
-            held[name] = climb(good_tiles(rest), other, restorer)
-            done = calibrate(good_tiles(fit), restorer, name="gran-em", date="", ladder=ladder)
+            held[name] = samples_of(good_tiles(rest), other, restorer)
+            done = calibrate(good_tiles(fit), restorer, name="gran-em", date="", series=steps)
             made[name] = done.calibration
             print(name, "calibrated on", len(fit), "tested on", len(rest), done.scores, file=sys.stderr, flush=True)
     for name, found in made.items():
@@ -135,7 +135,7 @@ def main() -> None:
         for where, samples in held.items():
             tables[f"{name} -> {where}"] = test(found, samples)
     if given.only in (None, "series"):
-        tables["real focus series"] = series(given.data, restorer, ladder)
+        tables["real focus series"] = focus_series(given.data, restorer, steps)
     if given.json:
         print(json.dumps(tables))
         return

@@ -74,8 +74,8 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(5):
         save(folder / f"{seed}.tif", [drawn(seed)])
     restorer = registry.make("restorers", "wiener")
-    ladder = BlurSeries(crop_px=128, each=40)
-    made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", ladder=ladder)
+    series = BlurSeries(crop_px=128, each=40)
+    made = calibrate(good_tiles([folder]), restorer, name="wiener", date="2026-01-01", series=series)
     write(made.calibration, path)
     return path
 

@@ -134,7 +134,7 @@ def test_a_channel_that_hangs_costs_nothing_but_old_alerts() -> None:
         assert free.wait(20)
         got.append(alert["value"])
 
-    messenger = Messenger([slow], failed=lines.append, room=4)
+    messenger = Messenger([slow], failed=lines.append, capacity=4)
     messenger.send({**ALERT, "value": 0})
     assert began.wait(20)
     for value in range(1, 11):

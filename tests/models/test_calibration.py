@@ -21,9 +21,9 @@ from refocal.microscope.calibrate.costs import (
     OperatorVerdict,
     Prices,
     expected,
+    operator_verdicts,
     paper_mix,
     shift,
-    spoken,
     thresholds,
 )
 from refocal.microscope.calibrate.fit import quantile
@@ -82,10 +82,10 @@ def test_conformal_quantile_covers_a_tile_to_come() -> None:
 def test_same_seed_same_document(good: Path) -> None:
     goods = good_tiles([good])
     restorer = registry.make("restorers", "wiener")
-    ladder = BlurSeries(crop_px=128, each=16)
-    one, two = (calibrate(goods, restorer, name="w", date="d", ladder=ladder).calibration for _ in range(2))
+    series = BlurSeries(crop_px=128, each=16)
+    one, two = (calibrate(goods, restorer, name="w", date="d", series=series).calibration for _ in range(2))
     assert one == two
-    assert one.sha256 != calibrate(goods, restorer, name="w", date="e", ladder=ladder).calibration.sha256
+    assert one.sha256 != calibrate(goods, restorer, name="w", date="e", series=series).calibration.sha256
     assert one.pixel_nm == 4.0
     assert len(one.tiles) == 6
 
@@ -94,7 +94,7 @@ def test_calibrated_grades_follow_blur_and_tell_their_range(good: Path, tmp_path
     from refocal.microscope.calibrate import write
 
     made = calibrate(good_tiles([good]), registry.make("restorers", "wiener"), name="w", date="",
-                     ladder=BlurSeries(crop_px=192, each=40)).calibration  # fmt: skip
+                     series=BlurSeries(crop_px=192, each=40)).calibration  # fmt: skip
     write(made, tmp_path / "c.json")
     gate = registry.make("gates", "calibrated", path=str(tmp_path / "c.json"))
     grades = [gate(Frames(cells(20, sigma_px=s)[None])) for s in (0, 1.5, 2.5, 8)]
@@ -229,7 +229,7 @@ def test_overrides_are_read_from_a_log() -> None:
         {"event": "override", "key": k, "verdict": v}
         for k, v in (("a", "retake"), ("a", "keep"), ("b", "restore"), ("c", "keep"), ("d", "keep"), ("gone", "keep"))
     ]
-    assert spoken([*jobs, *tiles, *words], native_px=0.8) == [
+    assert operator_verdicts([*jobs, *tiles, *words], native_px=0.8) == [
         OperatorVerdict("keep", pytest.approx(0.6)), OperatorVerdict("restore", 1.0), OperatorVerdict("keep", 0.0)
     ]  # fmt: skip
 
@@ -237,9 +237,9 @@ def test_overrides_are_read_from_a_log() -> None:
 def test_a_word_about_an_image_that_was_taken_anew_is_left_out() -> None:
     first = {"event": "tile", "key": "a", "sigma_px": 1.0, "size": 9, "mtime_ns": 1}
     said = {"event": "override", "key": "a", "verdict": "keep"}
-    assert len(spoken([first, said, {**first, "sigma_px": 1.1}], native_px=0.8)) == 1
-    assert not spoken([first, said, {**first, "mtime_ns": 2}], native_px=0.8)
-    assert not spoken([first, said, {**first, "size": 8}], native_px=0.8)
+    assert len(operator_verdicts([first, said, {**first, "sigma_px": 1.1}], native_px=0.8)) == 1
+    assert not operator_verdicts([first, said, {**first, "mtime_ns": 2}], native_px=0.8)
+    assert not operator_verdicts([first, said, {**first, "size": 8}], native_px=0.8)
 
 
 def test_check_passes_the_truth_and_refuses_inventions() -> None:

@@ -49,7 +49,7 @@ class Limits:
     residual: float = 1.3
     """Largest residual of the re-blurred result, in units of the input's noise."""
     softer_px: float = 0.1
-    """By so much, and a twentieth, the result may read softer than the input: the error of the measure."""
+    """The result may be this much, and a twentieth, softer than the input: the error of the measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def check(
     grade
         What `gate` said of the input.
     gate
-        The grader that looks at the result; `sharpness` by default, which then also grades the input anew.
+        The grader that looks at the result; `sharpness` by default, which then also grades the input again.
     limits
         What may not be exceeded.
     """

@@ -6,7 +6,7 @@ one line `event: "tile"`, stamped with the hash of its run. Nothing is ever rewr
 A line is one `write` on a file opened for appending, so shards may share a log on a local file system (on NFS, where
 appending is not atomic, give each shard its own). A process that is killed loses nothing that was written; a power cut
 loses at most the last second, because the file is synced that often, and blocks without a line are simply done again.
-A torn last line is not JSON: readers pass over it, and the next run ends it with a newline before it adds its own (as
+A torn last line is not JSON: readers skip it, and the next run ends it with a newline before it adds its own (as
 does a run that opens the file while another is in the midst of a line, which leaves a blank line that readers skip).
 """
 
@@ -147,7 +147,7 @@ def job_sha256(job: Mapping[str, Any]) -> str:
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a log in the order of writing; pass over torn and foreign lines. No file, no events."""
+    """Yield the events of a log in the order of writing; skip torn and foreign lines. No file, no events."""
     try:
         file = Path(path).open("rb")
     except FileNotFoundError:

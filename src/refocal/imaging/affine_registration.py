@@ -200,7 +200,7 @@ def _correlation(one: Pixels, other: Pixels, part: Rectangle) -> float:
 
 
 def _unshaded(image: Pixels) -> Pixels:
-    """Take away what is as coarse as an eighth of the image; found at a sixteenth of its size, which is fast."""
+    """Remove what is as coarse as an eighth of the image; computed at a sixteenth of its size, which is fast."""
     size = image.shape[::-1]
     small = cv2.resize(image, tuple(max(8, n // 16) for n in size), interpolation=cv2.INTER_AREA)
     coarse = cv2.GaussianBlur(small, (0, 0), min(small.shape) / 8)

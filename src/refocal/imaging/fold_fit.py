@@ -20,7 +20,7 @@ _WORTH = 0.01
 def pulled(line: DarkLine, folded: Pixels, flat: Sequence[Pixels]) -> Fold:
     """Return the fold along a line whose unfolding makes the section most like its flat neighbours.
 
-    Widths and decay come from a search for the highest correlation beside the fold, on images of about 320 px. It is
+    Widths and decay come from a search for the highest correlation next to the fold, on images of about 320 px. It is
     the mean over the neighbours: what lies between them by a net, or their mean, is softer, and the flow farther off.
     """
     scale = max(1, -(-max(folded.shape) // _WORK_PX))
@@ -45,7 +45,7 @@ def pulled(line: DarkLine, folded: Pixels, flat: Sequence[Pixels]) -> Fold:
 
 
 def _likeness(flow: Reals, d: Reals, fold: Fold, seen: Pixels, wanted: Sequence[Pixels]) -> float:
-    """Return the mean correlation of the unfolded section with its neighbours, beside the lost band."""
+    """Return the mean correlation of the unfolded section with its neighbours, next to the lost band."""
     y, x = np.indices(seen.shape, np.float32) + flow
     inside = (y >= 0) & (y < seen.shape[0]) & (x >= 0) & (x < seen.shape[1])
     kept = inside & (d > fold.lost_px + 2) & (d < fold.lost_px + 120)

@@ -1,4 +1,4 @@
-"""Fold-line geometry: where a fold of the support film hides a section, and how it moves what lies beside it.
+"""Fold-line geometry: where a fold of the support film hides a section, and how it moves its surroundings.
 
 A fold swallows the band |s| < lost_px of the flat section, s being the signed distance to its line, and shows the dark
 band |s| <= dark_px in the image. What is left moves towards the line, by less and less with the distance. With

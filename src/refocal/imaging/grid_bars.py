@@ -33,7 +33,7 @@ def tissue(windowed: Counts, clear_px: float = 0.0, speck_px: int = SPECK_PX) ->
 
 
 def _large(mask: Mask, least_px: int) -> Mask:
-    """Keep the connected components of at least so many pixels."""
+    """Keep the connected components of at least `least_px` pixels."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     large = np.zeros(count, np.bool_)
     large[1:] = stats[1:, cv2.CC_STAT_AREA] >= least_px

@@ -1,1 +1,1 @@
-"""What stands beside a running microscope: calibration, monitoring, hand-off, and a microscope to practise with."""
+"""What runs alongside a microscope: calibration, monitoring, hand-off, and a simulated microscope to practise with."""

@@ -1,7 +1,7 @@
-"""Alerts leave the house: a command of the user's, or a web-hook. Neither can slow the watch down or stop it.
+"""Alerts are delivered to a command of the user or a web-hook. Neither can slow the watch down or stop it.
 
-A thread of its own works off a bounded queue; when it is full the oldest alert is dropped, and the number of drops is
-told with the next failure. No value of an alert is ever part of a command line or seen by a shell.
+A thread of its own works through a bounded queue; when it is full the oldest alert is dropped, and the number
+of drops is reported. No value of an alert is ever part of a command line or seen by a shell.
 """
 
 import json
@@ -25,7 +25,7 @@ _LEVELS = ("info", "warning", "critical")
 
 
 class Channel(Protocol):
-    """One way out; raises where it fails."""
+    """One way of delivery; raises where it fails."""
 
     def __call__(self, alert: Event, /) -> None:
         """Deliver one alert."""
@@ -155,8 +155,8 @@ class Messenger:
         Called, in that thread, with one line for each alert that could not be delivered; for the log.
     least
         Alerts below this severity are not delivered.
-    room
-        Alerts that wait at most.
+    capacity
+        Number of alerts that can wait.
     """
 
     def __init__(
@@ -165,14 +165,14 @@ class Messenger:
         *,
         failed: Callable[[str], None] = lambda line: None,
         least: str = "warning",
-        room: int = 256,
+        capacity: int = 256,
     ) -> None:
         if least not in _LEVELS:
             raise BadOptionError(f"the least severity is {', '.join(_LEVELS)}; got {least!r}")
         self._channels = list(channels)
         self._failed = failed
         self._least = _LEVELS.index(least)
-        self._waiting: deque[Event] = deque(maxlen=room)
+        self._waiting: deque[Event] = deque(maxlen=capacity)
         self._dropped = 0
         self._busy = False
         self._closed = False
@@ -191,7 +191,7 @@ class Messenger:
             self._changed.notify_all()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Wait so long for what is queued, then leave."""
+        """Wait up to this long for what is queued, then stop."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout=seconds)
             self._closed = True

@@ -45,7 +45,7 @@ def test_a_word_about_the_tile_in_hand_is_not_lost(start: Start, raw: Path, out:
     running = start(restorer=slow)
     assert slow.began.wait(SECONDS)
     say(out, "a.tif", "retake")
-    until(lambda: running._backlog._urgent)
+    until(lambda: running._queue._urgent)
     slow.let.set()
     until(lambda: tiles(out)["a.tif"].get("override") == "retake")
     assert decisions(out) == {"a.tif": "retake"}
@@ -118,7 +118,7 @@ def test_counts_stay_right_when_tiles_are_decided_anew(start: Start, raw: Path, 
     (out / "s" / "a.tif").rmdir()
     running = start()
     until(lambda: running.state()["counts"] == {"kept": 1})
-    assert running._ledger.sections["s"].tiles == 1
+    assert running._state.sections["s"].tiles == 1
 
 
 def test_a_tile_of_a_closed_folder_is_counted_once_when_an_operator_has_it_done_again() -> None:

@@ -1,12 +1,12 @@
 """Beside the running microscope: find, prove, grade, restore; see `refocal.engine.watch.watch`.
 
-scanning   finds complete files by polling        ledger     what the log says, in memory
-proof      believes them when their content does  journal    where events go: the log first
-source     new files, endlessly                   overrides  what an operator says
-backlog    queued tiles, endlessly                pulse      how far it is, how far behind
-sink       the output, sometimes full             house      announces, beats, lists retakes
-loops      two runs of the loop over one log      carrying   links or copies of what is kept
-folder     what the scanner remembers of one      watch      puts it all together
+scanner        finds complete files by polling        state          what the log says, in memory
+completeness   confirms it by their content           event_writer   where events go: the log first
+source         new files, endlessly                   overrides      what an operator says
+restore_queue  queued tiles, endlessly                heartbeat      progress and lag, for the log
+sink           the output, sometimes full             housekeeping   announces, logs, lists retakes
+loops          two runs of the loop over one log      carry          links or copies of what is kept
+folder         what the scanner remembers of one      watch          puts it all together
 """
 
 from refocal.engine.watch.answer import Answer

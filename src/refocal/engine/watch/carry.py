@@ -1,4 +1,4 @@
-"""How a watch carries over what it does not restore, if nobody says how."""
+"""How a watch carries over what it does not restore, by default."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from refocal.engine.tiles.tiles import Carry, check_output
 
 
 def lightest(root: Path, out: Path, say: Callable[[str], None]) -> Carry:
-    """Return the way that takes least room of those that the output allows: by symbolic link, hard link or copy.
+    """Return the way that takes the least space of those that the output allows: by symbolic link, hard link or copy.
 
     Parameters
     ----------

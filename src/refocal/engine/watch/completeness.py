@@ -1,6 +1,6 @@
-"""Proof by content: no sign that a file is complete is believed until its content says so too.
+"""Whether a file is complete: no sign of that is trusted until its content confirms it.
 
-A read that decodes is a proof: the formats check their headers against the length, PNG its checksums and last chunk,
+Decoding the file confirms it: the formats check their headers against the length, PNG its checksums and last chunk,
 TIFF every strip, MRC its sections. Beyond that, a file must be the same before and after the read, and rows of one
 value at its top or bottom are looked at once more, because writers that allocate ahead leave zeros. They are not
 refused then: blank tiles have such rows too.

@@ -1,4 +1,4 @@
-"""Where the loops of a watch write: to the log first, then to the ledger and the backlog, then to all who listen."""
+"""Where the loops of a watch write: to the log first, then to the state and the queue, then to all observers."""
 
 import os
 import threading
@@ -12,12 +12,12 @@ from refocal.engine.watch.restore_queue import RestoreQueue
 from refocal.engine.watch.state import WatchState, is_live
 from refocal.eventlog.log import Event, Log
 
-_BALLAST_BYTES = 8 << 20  # 10,000 lines
+_RESERVE_BYTES = 8 << 20  # 10,000 lines
 _AGAIN = 1.0
 
 
 class ReserveFile:
-    """A file that is thrown overboard when the disk is full, so that the log can go on for a while."""
+    """A file that is deleted when the disk is full, so that the log can go on for a while."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,7 +26,7 @@ class ReserveFile:
         """Take the space, if it is there; nothing is written over."""
         try:
             with self._path.open("xb") as file:
-                for _ in range(_BALLAST_BYTES >> 20):
+                for _ in range(_RESERVE_BYTES >> 20):
                     file.write(b"\0" * (1 << 20))
         except FileExistsError:
             pass
@@ -49,76 +49,76 @@ class EventWriter:
     ----------
     log
         The log.
-    ledger, backlog
-        Learn each tile event before any other thread can write.
-    ballast
-        Makes room for the log on a full disk.
+    state, queue
+        Learn of each tile event before any other thread can write.
+    reserve
+        Frees space for the log on a full disk.
     stop
-        Ends waiting for room.
+        Ends waiting for space.
     """
 
     def __init__(
-        self, log: Log, ledger: WatchState, backlog: RestoreQueue, ballast: ReserveFile, stop: threading.Event
+        self, log: Log, state: WatchState, queue: RestoreQueue, reserve: ReserveFile, stop: threading.Event
     ) -> None:
-        self._log, self._ledger, self._backlog, self._ballast, self._stop = log, ledger, backlog, ballast, stop
+        self._log, self._state, self._queue, self._reserve, self._stop = log, state, queue, reserve, stop
         self._lock = threading.RLock()
-        self._said: SimpleQueue[Event] = SimpleQueue()
+        self._written: SimpleQueue[Event] = SimpleQueue()
 
-    def say(self, event: Event, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Write an event, learn it, and have it announced; nothing happens if it is not wanted any more."""
+    def write(self, event: Event, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Write an event, add it to the state, and have it announced; nothing happens if it is not wanted any more."""
         with self._lock:
             if not wanted():
                 return
             stamped = self._append(event)
             if stamped is None:
                 return
-            follow = self._ledger.add(stamped) if is_live(stamped) else []
-            self._backlog.learn(stamped)
-            self._said.put(stamped)
+            follow = self._state.add(stamped) if is_live(stamped) else []
+            self._queue.learn(stamped)
+            self._written.put(stamped)
             for more in follow:
-                self.say(more)
+                self.write(more)
 
-    def said(self) -> list[Event]:
+    def take_written(self) -> list[Event]:
         """Return what was written since the last call, in the order of the log."""
         events: list[Event] = []
         try:
             while True:
-                events.append(self._said.get_nowait())
+                events.append(self._written.get_nowait())
         except Empty:
             return events
 
     def _append(self, event: Event) -> Event | None:
-        """Write a line, waiting for room; None if the watch ends before there is any."""
+        """Write a line, waiting for space; None if the watch ends before there is any."""
         while True:
             try:
                 return self._log.append(event)
             except (WriteError, OSError):
-                if not self._ballast.drop() and self._stop.wait(_AGAIN):
+                if not self._reserve.drop() and self._stop.wait(_AGAIN):
                     return None
 
 
 class Entries:
-    """The journal as one loop sees it: adds what is known of a tile to its event.
+    """The log as one loop sees it: adds what is known of a tile to its event.
 
     Parameters
     ----------
-    journal
+    writer
         Where to write.
     facts
-        Returns what is known of a tile in hand, and puts it down.
+        Returns what is known of a tile in progress, and ends the work on it.
     wanted
         Says whether a version of a tile, by key and event, is still the newest one.
     """
 
     def __init__(
         self,
-        journal: EventWriter,
+        writer: EventWriter,
         facts: Callable[[str], Mapping[str, Any]],
         wanted: Callable[[Event], bool] = lambda event: True,
     ) -> None:
-        self._journal, self._facts, self._wanted = journal, facts, wanted
+        self._writer, self._facts, self._wanted = writer, facts, wanted
 
     def append(self, event: Event, /) -> None:
         """Write one event of the loop."""
         full = {**event, **self._facts(event["key"])}
-        self._journal.say(full, lambda: self._wanted(full))
+        self._writer.write(full, lambda: self._wanted(full))

@@ -21,17 +21,17 @@ class Heartbeat:
         self,
         scanner: Scanner,
         source: LiveSource,
-        backlog: RestoreQueue,
-        room: DiskSpace,
+        queue: RestoreQueue,
+        space: DiskSpace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._scanner, self._source, self._backlog, self._room = scanner, source, backlog, room
+        self._scanner, self._source, self._queue, self._space = scanner, source, queue, space
         self._clock = clock
         self._last = clock()
         self._graded, self._bytes = 0, 0
         self._restored = 0
 
-    def hear(self, event: Event) -> None:
+    def count(self, event: Event) -> None:
         """Count a tile event."""
         self._restored += event["decision"] == "restored"
 
@@ -46,13 +46,13 @@ class Heartbeat:
             "seen": self._source.seen,
             "pending": self._scanner.pending,
             "graded": graded,
-            "queued": len(self._backlog),
+            "queued": len(self._queue),
             "restored": self._restored,
             "lag_tiles": lag_tiles,
             "lag_seconds": round(lag_seconds, 3),
             "tiles_per_s": round((graded - self._graded) / seconds, 3),
             "bytes_per_s": round((size - self._bytes) / seconds),
-            "free_bytes": self._room.free(),
+            "free_bytes": self._space.free(),
             "share_free_bytes": _free(self._scanner.root),
             "rss_bytes": resident_bytes(),
         }

@@ -1,4 +1,4 @@
-"""What must be done beside the loops, now and then: announce, beat, hear the operator, write the retake list."""
+"""The periodic work of a watch: announce events, log its state, follow overrides, write the retake list."""
 
 import threading
 import time
@@ -24,35 +24,35 @@ _TICK, _TAIL_SECONDS, _RETAKE_SECONDS = 0.1, 1.0, 5.0
 
 
 class Housekeeping:
-    """Runs in a thread of its own until the stop is given, or there was nothing to do for long enough."""
+    """Runs in a thread of its own until the watch is stopped, or has had nothing to do for long enough."""
 
     def __init__(
         self,
         shared: Shared,
         scanner: Scanner,
         overrides: Overrides,
-        ballast: ReserveFile,
+        reserve: ReserveFile,
         settings: Settings,
         stop: threading.Event,
         observers: Sequence[Observer],
         on_event: Callable[[Event], None],
     ) -> None:
-        self._shared, self._scanner, self._overrides, self._ballast = shared, scanner, overrides, ballast
+        self._shared, self._scanner, self._overrides, self._reserve = shared, scanner, overrides, reserve
         self._settings, self._stop, self._observers, self._on_event = settings, stop, tuple(observers), on_event
-        self.pulse = Heartbeat(scanner, shared.source, shared.backlog, shared.room)
-        self._complaints: set[str] = set()
+        self._heartbeat = Heartbeat(scanner, shared.source, shared.queue, shared.space)
+        self._reported: set[str] = set()
 
-    def keep(self) -> None:
-        """Do everything in its time."""
+    def run(self) -> None:
+        """Do each task at its interval until the watch ends."""
         beat = tail = retakes = busy = time.monotonic()
         while not self._stop.wait(_TICK):
             self.announce()
             now = time.monotonic()
             if now - beat >= self._settings.beat_seconds:
                 beat = now
-                if self._shared.room.enough():
-                    self._ballast.load()
-                self._shared.journal.say(self.pulse.beat())
+                if self._shared.space.enough():
+                    self._reserve.load()
+                self._shared.writer.write(self._heartbeat.beat())
             if now - tail >= _TAIL_SECONDS:
                 tail = now
                 self._overrides.follow()
@@ -65,41 +65,41 @@ class Housekeeping:
                 return
 
     def announce(self) -> None:
-        """Tell everybody what was logged since the last time, alerts that follow from it included."""
-        while events := self._shared.journal.said():
+        """Show the observers what was logged since the last time, and log the alerts that follow from it."""
+        while events := self._shared.writer.take_written():
             for event in events:
                 if event["event"] == "tile":
-                    self.pulse.hear(event)
-                self._careful(self._on_event, event)
+                    self._heartbeat.count(event)
+                self._call(self._on_event, event)
                 for observer in self._observers:
-                    self._careful(partial(self._observe, observer), event)
+                    self._call(partial(self._observe, observer), event)
 
     def write_retakes(self, out: Path) -> None:
         """Write the retake list if it has changed; a full disk only delays it."""
-        text = self._shared.ledger.retakes()
+        text = self._shared.state.retakes()
         if text is not None:
             try:
                 with writing(out / RETAKES) as part:
                     part.write_text(text, encoding="utf-8", errors="surrogateescape")
             except WriteError:
-                self._shared.ledger.remind()
+                self._shared.state.retry_retakes()
 
     def _observe(self, observer: Observer, event: Event) -> None:
         for alert in observer(event):
-            self._shared.journal.say(alert)
+            self._shared.writer.write(alert)
 
-    def _careful(self, call: Callable[[Event], None], event: Event) -> None:
-        """Call what is not ours; an error of it is an alert, once, and stops nothing."""
+    def _call(self, call: Callable[[Event], None], event: Event) -> None:
+        """Call code of the user; its error becomes an alert, once, and stops nothing."""
         try:
             call(event)
         except Exception as error:
             line = f"a callback failed: {type(error).__name__}: {' '.join(str(error).split())}"
-            if line not in self._complaints:
-                self._complaints.add(line)
-                self._shared.journal.say(alert("callback", "callback", line, severity="warning"))
+            if line not in self._reported:
+                self._reported.add(line)
+                self._shared.writer.write(alert("callback", "callback", line, severity="warning"))
 
     def _is_busy(self) -> bool:
-        waiting = len(self._shared.backlog) if self._settings.restores else 0
+        waiting = len(self._shared.queue) if self._settings.restores else 0
         scanner = self._scanner
         return bool(self._shared.source.lag()[0] or scanner.pending or not scanner.swept or scanner.gone or waiting)
 

@@ -1,4 +1,4 @@
-"""One watch for one output: a lock of the operating system, which a process that is killed lets go of."""
+"""One watch for one output: a lock of the operating system, which is released when the process is killed."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ class WatchLock:
             if error.errno not in _HELD:
                 self._file.close()
                 raise UsageError(
-                    f"cannot lock {path}: {error.strerror}; choose an output on a disk that knows file locks"
+                    f"cannot lock {path}: {error.strerror}; choose an output on a disk that supports file locks"
                 ) from error
             self._file.seek(0)
             holder = self._file.read(20).strip()
@@ -48,7 +48,7 @@ class WatchLock:
         self._file.flush()
 
     def close(self) -> None:
-        """Let go."""
+        """Release the lock."""
         self._file.close()
 
 

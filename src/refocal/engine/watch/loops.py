@@ -30,10 +30,10 @@ class Shared:
     out: Path
     job: Job
     source: LiveSource
-    backlog: RestoreQueue
-    ledger: WatchState
-    journal: EventWriter
-    room: DiskSpace
+    queue: RestoreQueue
+    state: WatchState
+    writer: EventWriter
+    space: DiskSpace
     locks: list[threading.Lock] = field(default_factory=lambda: [threading.Lock() for _ in range(_LOCKS)])
 
     def sink(self, source: LiveSource | RestoreQueue) -> TileSink:
@@ -44,28 +44,28 @@ class Shared:
 def grade(shared: Shared, gate: Gate) -> None:
     """Grade what the microscope writes until the source ends; what is worth restoring is queued."""
     sink = LiveSink(
-        shared.sink(shared.source), shared.source, shared.room, shared.locks, lambda key: True,
+        shared.sink(shared.source), shared.source, shared.space, shared.locks, lambda key: True,
         patient=False, light=shared.job.carry in _LIGHT,
     )  # fmt: skip
-    run(shared.source, None, sink, gate=gate, log=Entries(shared.journal, shared.source.facts))
+    run(shared.source, None, sink, gate=gate, log=Entries(shared.writer, shared.source.facts))
 
 
 def restore(shared: Shared, restorer: Restorer | None, check: Check | None) -> None:
-    """Work through the backlog until it ends; without a restorer, only what an operator wants carried over."""
-    backlog, ledger = shared.backlog, shared.ledger
+    """Work through the queue until it ends; without a restorer, only what an operator wants carried over."""
+    queue, known = shared.queue, shared.state
 
     def is_newest(key: str, state: int) -> bool:
-        return ledger.version(key) in (None, state)
+        return known.version(key) in (None, state)
 
     def wanted(event: Event) -> bool:
         return is_newest(event["key"], version(event["size"], event["mtime_ns"]))
 
     sink = LiveSink(
-        shared.sink(backlog), backlog, shared.room, shared.locks, lambda key: is_newest(key, backlog.state(key)),
+        shared.sink(queue), queue, shared.space, shared.locks, lambda key: is_newest(key, queue.state(key)),
         patient=True, light=False,
     )  # fmt: skip
-    log = Entries(shared.journal, backlog.facts, wanted)
-    run(backlog, restorer, sink, gate=backlog, check=check, log=log, batch=shared.job.batch, ahead=1)
+    log = Entries(shared.writer, queue.facts, wanted)
+    run(queue, restorer, sink, gate=queue, check=check, log=log, batch=shared.job.batch, ahead=1)
 
 
 def give_way() -> None:

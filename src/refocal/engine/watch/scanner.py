@@ -356,7 +356,7 @@ class Scanner:
     def _try_to_finish(self, folder: Folder, now: float) -> bool:
         deleted = folder.missing and now >= folder.changed + _LATELY
         listed = folder.listed >= folder.changed + _GRAIN
-        if not (listed or deleted) or folder.pending or folder.children or self._ledger.in_hand(folder.name):
+        if not (listed or deleted) or folder.pending or folder.children or self._ledger.in_progress(folder.name):
             return False
         if folder.name:
             del self._folders[folder.name]

@@ -1,8 +1,8 @@
 """What the log says, in memory: a few dozen bytes a tile, so that a million tiles fit beside a microscope.
 
 The log is the truth. Everything here is made from its lines, the same way when a watch starts (all lines, once) and
-while it runs (each line after it was written). Only the tiles in hand are known here alone: they have no line yet, so
-after a kill they are simply found again.
+while it runs (each line after it was written). Only the tiles in progress are known here alone: they have no line
+yet, so after a kill they are simply found again.
 """
 
 import threading
@@ -63,7 +63,7 @@ class WatchState:
         self.changed = threading.Condition(threading.RLock())
         """Notified after each tile event."""
         self._folders: dict[str, dict[str, int]] = {}
-        self._hand: dict[str, dict[str, int]] = {}
+        self._in_progress: dict[str, dict[str, int]] = {}
         self._queued: dict[str, int] = {}
         self._retakes: dict[str, Event] = {}
         self._retakes_changed = True
@@ -89,7 +89,7 @@ class WatchState:
             section.counts["failed"] -= 1
 
     def recall(self, event: Event) -> None:
-        """Learn again how a tile was decided that was forgotten with its folder: it will be decided anew."""
+        """Learn again how a tile was decided that was forgotten with its folder: it will be decided again."""
         folder, name = _split(event["key"])
         with self.changed:
             known = version(event["size"], event["mtime_ns"]) << _CODE_BITS | _CODES[event["decision"]]
@@ -107,7 +107,7 @@ class WatchState:
             self._folders.setdefault(folder, {})[name] = state << _CODE_BITS | _CODES[decision]
             if decision == "queued":
                 self._queued[key] = state
-            if self._hand.get(folder, {}).get(name) == state:
+            if self._in_progress.get(folder, {}).get(name) == state:
                 self._release(folder, name)
             self.counts[was] -= bool(was)
             self.counts[decision] += 1
@@ -120,10 +120,10 @@ class WatchState:
         return follow
 
     def version(self, key: str) -> int | None:
-        """Return the version of a tile that is in hand or decided, None where neither is known (any more)."""
+        """Return the version of a tile that is in progress or decided, None where neither is known (any more)."""
         folder, name = _split(key)
         with self.changed:
-            if (held := self._hand.get(folder, {}).get(name)) is not None:
+            if (held := self._in_progress.get(folder, {}).get(name)) is not None:
                 return held
             packed = self._folders.get(folder, {}).get(name)
             return None if packed is None else packed >> _CODE_BITS
@@ -136,28 +136,28 @@ class WatchState:
             self._folders.setdefault(folder, {})[name] = state << _CODE_BITS
 
     def begin(self, key: str, state: int) -> None:
-        """Take a version of a tile in hand."""
+        """Begin to work on a version of a tile."""
         folder, name = _split(key)
         with self.changed:
-            self._hand.setdefault(folder, {})[name] = state
+            self._in_progress.setdefault(folder, {})[name] = state
 
     def drop(self, key: str, state: int) -> None:
-        """Put a version of a tile down undecided; nothing happens if another one has been taken in hand since."""
+        """Give up a version of a tile undecided; nothing happens if work on another one has begun since."""
         folder, name = _split(key)
         with self.changed:
-            if self._hand.get(folder, {}).get(name) == state:
+            if self._in_progress.get(folder, {}).get(name) == state:
                 self._release(folder, name)
 
-    def in_hand(self, folder: str) -> bool:
-        """Say whether a tile of a folder is in hand."""
-        return folder in self._hand
+    def in_progress(self, folder: str) -> bool:
+        """Say whether a tile of a folder is in progress."""
+        return folder in self._in_progress
 
     def decisions(self, folder: str) -> Mapping[str, int]:
         """Return the decided versions in a folder by file name; do not change it."""
         return self._folders.get(folder, {})
 
     def forget(self, folder: str) -> None:
-        """Let go of the tiles of a folder that will never be looked at again; counts, sections and retakes stay."""
+        """Forget the tiles of a folder that will never be looked at again; counts, sections and retakes stay."""
         with self.changed:
             self._folders.pop(folder, None)
 
@@ -176,7 +176,7 @@ class WatchState:
             return _section_event(name, section)
 
     def end_full_section(self, name: str, tiles: int) -> Event | None:
-        """Return the event that says that a section of so many tiles is complete; None if it is not, or was before."""
+        """Return the event that says that a section of `tiles` tiles is complete; None if it is not, or was before."""
         with self.changed:
             section = self.sections.get(name)
             if section is None or section.state == "complete" or section.tiles < tiles:
@@ -192,16 +192,16 @@ class WatchState:
             self._retakes_changed = False
             return retake_table(self._retakes.values())
 
-    def remind(self) -> None:
+    def retry_retakes(self) -> None:
         """Have `retakes` return the list again, changed or not."""
         with self.changed:
             self._retakes_changed = True
 
     def _release(self, folder: str, name: str) -> None:
-        held = self._hand.get(folder, {})
+        held = self._in_progress.get(folder, {})
         held.pop(name, None)
         if not held:
-            self._hand.pop(folder, None)
+            self._in_progress.pop(folder, None)
 
     def _section(self, event: Event, was: str) -> list[Event]:
         key, decision, name = event["key"], event["decision"], event.get("section")

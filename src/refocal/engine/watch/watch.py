@@ -99,7 +99,7 @@ class Watch:
             pending, offset = self._read_log(observers)
             self._threads: list[threading.Thread] = []
             prepared = self._prepare(restorer, check)
-            self._make_house(prepared, observers, on_event, offset)
+            self._make_housekeeping(prepared, observers, on_event, offset)
             for override in pending:
                 self._overrides.act(override)
         except BaseException:
@@ -107,27 +107,27 @@ class Watch:
             self._only.close()
             raise
         self._go(self._grade, prepared)
-        self._go(self._house.keep)
+        self._go(self._housekeeping.run)
         self._ready.set()
 
     def _make_sources(self) -> None:
-        self._ledger = WatchState()
-        self._room = DiskSpace(self.out, self.settings.reserve_bytes, self._stop, self._notice)
+        self._state = WatchState()
+        self._space = DiskSpace(self.out, self.settings.reserve_bytes, self._stop, self._notice)
         self._scanner = Scanner(
             self.root,
             self._layout,
-            self._ledger,
+            self._state,
             settle=self.settings.settle,
             notice=self._notice,
             closed=self._close,
             over=self._end,
         )
         self._source = LiveSource(
-            self._scanner, self._ledger, self._stop, poll=self.settings.poll,
+            self._scanner, self._state, self._stop, poll=self.settings.poll,
             contrast=Contrast(*self.job.contrast) if self.job.contrast else None,
-            found_contrast=lambda found: self._journal.say({"event": "contrast", **asdict(found)}),
+            found_contrast=lambda found: self._writer.write({"event": "contrast", **asdict(found)}),
         )  # fmt: skip
-        self._backlog = RestoreQueue(
+        self._queue = RestoreQueue(
             self.root, self._layout, self.job.gate.make("gates"), self._source.contrast_for, self._stop,
             order=self.settings.order, restores=self.settings.restores, gone=lambda: self._scanner.gone,
         )  # fmt: skip
@@ -138,8 +138,8 @@ class Watch:
         pending: dict[str, tuple[int | None, Event]] = {}
         size = path.stat().st_size if path.exists() else 0
         here = [str(self.root.resolve())]
-        for event in self._ledger.read(read_log(path)):
-            self._backlog.learn(event)
+        for event in self._state.read(read_log(path)):
+            self._queue.learn(event)
             for observer in observers:
                 list(observer(event))
             kind = event["event"]
@@ -148,7 +148,7 @@ class Watch:
             if kind == "contrast" and self._source.contrast is None:
                 self._source.contrast = Contrast(event["low"], event["high"])
             if kind == "override":
-                pending[str(event.get("key"))] = (self._ledger.version(str(event.get("key"))), event)
+                pending[str(event.get("key"))] = (self._state.version(str(event.get("key"))), event)
             elif is_live(event) and event["key"] in pending:
                 lapsed = version(event["size"], event["mtime_ns"]) != pending[event["key"]][0]
                 if lapsed or event.get("override"):
@@ -176,19 +176,19 @@ class Watch:
         self._go(restore)
         return prepared.result()
 
-    def _make_house(
+    def _make_housekeeping(
         self, prepared: Prepared, observers: Sequence[Observer], on_event: Callable[[Event], None], offset: int
     ) -> None:
         self._log = Log(self.out / LOG)
-        ballast = ReserveFile(self.out / SCRATCH / "ballast")
-        ballast.load()
-        self._journal = EventWriter(self._log, self._ledger, self._backlog, ballast, self._stop)
+        reserve = ReserveFile(self.out / SCRATCH / "ballast")
+        reserve.load()
+        self._writer = EventWriter(self._log, self._state, self._queue, reserve, self._stop)
         self._shared = loops.Shared(
-            self.out, self.job, self._source, self._backlog, self._ledger, self._journal, self._room
+            self.out, self.job, self._source, self._queue, self._state, self._writer, self._space
         )
-        self._overrides = Overrides(self._log.path, self._backlog, self._ledger, self._journal.say, offset)
-        self._house = Housekeeping(
-            self._shared, self._scanner, self._overrides, ballast, self.settings, self._stop, observers, on_event
+        self._overrides = Overrides(self._log.path, self._queue, self._state, self._writer.write, offset)
+        self._housekeeping = Housekeeping(
+            self._shared, self._scanner, self._overrides, reserve, self.settings, self._stop, observers, on_event
         )
         facts = {**asdict(self.settings), "layout": type(self._layout).__name__}
         self._log.start(prepared.resolved, inputs=[str(self.root.resolve())], watch=facts)
@@ -213,21 +213,21 @@ class Watch:
     def _give_stop(self) -> None:
         self._stop.set()
         self._source.wake()
-        self._backlog.wake()
+        self._queue.wake()
 
     def _notice(self, kind: str, line: str, active: bool) -> None:
         subject = str(self.root) if kind == "share_gone" else line.partition(" ")[0]
-        self._journal.say(alert(kind, subject, line, severity="critical" if active else "info", active=active))
+        self._writer.write(alert(kind, subject, line, severity="critical" if active else "info", active=active))
 
     def _close(self, folder: str, sections: Iterable[str]) -> None:
         for name in sections:
-            if event := self._ledger.end_section(name, folder):
-                self._journal.say(event)
+            if event := self._state.end_section(name, folder):
+                self._writer.write(event)
 
     def _end(self, sections: Mapping[str, int]) -> None:
         for name, tiles in sections.items():
-            if event := self._ledger.end_full_section(name, tiles):
-                self._journal.say(event)
+            if event := self._state.end_full_section(name, tiles):
+                self._writer.write(event)
 
     def is_good(self, path: Path | str, timeout: float = 10.0) -> Answer:
         """Return what is decided about a tile, waiting for the decision; the file must be complete.
@@ -259,13 +259,13 @@ class Watch:
         deadline = time.monotonic() + timeout
         keys = self._pages(key)
         self._source.offer(key)
-        known = self._logged(keys)  # searched once: what comes now is in the ledger
+        known = self._logged(keys)  # searched once: what comes now is in the state
         while (left := deadline - time.monotonic()) > 0 and not self._stop.is_set():
-            known |= {page: event for page in keys if (event := self._ledger.recent.get(page))}
+            known |= {page: event for page in keys if (event := self._state.recent.get(page))}
             if events := self._decided(key, known, len(keys)):
                 return Answer.of_all(events)
-            with self._ledger.changed:
-                self._ledger.changed.wait(min(left, 0.2))
+            with self._state.changed:
+                self._state.changed.wait(min(left, 0.2))
         raise TimeoutError(self._why_not(key, timeout))
 
     def _pages(self, key: str) -> list[str]:
@@ -277,7 +277,7 @@ class Watch:
 
     def _logged(self, keys: list[str]) -> dict[str, Event]:
         """Return what the log says; beyond the first page only of those that are known to be there."""
-        decided = self._ledger.decisions(keys[0].rpartition("/")[0])
+        decided = self._state.decisions(keys[0].rpartition("/")[0])
         there = [keys[0], *(key for key in keys[1:] if key.rpartition("/")[2] in decided)]
         return {key: event for key in there if (event := last_event(self.out / LOG, key))}
 
@@ -302,10 +302,10 @@ class Watch:
         """Return `counts` of tiles by decision, `lag_tiles`, `lag_seconds`, `free_bytes`; and `gone`, of the share."""
         lag_tiles, lag_seconds = self._source.lag()
         return {
-            "counts": {name: count for name, count in self._ledger.counts.items() if count},
+            "counts": {name: count for name, count in self._state.counts.items() if count},
             "lag_tiles": lag_tiles,
             "lag_seconds": lag_seconds,
-            "free_bytes": self._room.free(),
+            "free_bytes": self._space.free(),
             "gone": self._scanner.gone,
         }
 
@@ -319,7 +319,7 @@ class Watch:
         return self._stop.wait(timeout)
 
     def stop(self) -> None:
-        """Finish the tiles in hand, and stop.
+        """Finish the tiles in progress, and stop.
 
         Raises
         ------
@@ -332,10 +332,10 @@ class Watch:
                 thread.join()
             if not self._closed:
                 self._closed = True
-                self._house.announce()
-                self._house.write_retakes(self.out)
-                self._journal.say({"event": "end", "counts": self.state()["counts"]})
-                self._house.announce()
+                self._housekeeping.announce()
+                self._housekeeping.write_retakes(self.out)
+                self._writer.write({"event": "end", "counts": self.state()["counts"]})
+                self._housekeeping.announce()
                 self._log.close()
                 self._only.close()
         if self._error:

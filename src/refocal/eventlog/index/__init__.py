@@ -1,8 +1,8 @@
 """An index of a log, so that questions about a million tiles take milliseconds.
 
 The log is the one truth: the index (SQLite, in `OUT/.refocal/history.sqlite`) is derived from it, can be deleted at any
-time, and is made anew when the log was replaced or cut. `update` reads only what was appended since the last time;
-several processes may do so, in turns, and any number of readers look on meanwhile.
+time, and is rebuilt when the log was replaced or cut. `update` reads only what was appended since the last time;
+several processes may do so, in turns, while any number of readers use it.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class History:
         self._base = schema.connect(self.index, write=True)
 
     def update(self, most_bytes: int = _CHUNK) -> Progress:
-        """Take in at most so many new bytes of the log, in one transaction.
+        """Take in at most `most_bytes` new bytes of the log, in one transaction.
 
         Where another process is updating, nothing is done and `more` is true.
 
@@ -123,26 +123,26 @@ class History:
             if replaced:
                 schema.clear(self._base)
             start = 0 if replaced else before
-            end = self._fold(file, start, most_bytes)
+            end = self._ingest(file, start, most_bytes)
             if end > start:
                 values = [("offset", end), ("proof", _proof(file, end))]
                 self._base.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
         full = end - start >= most_bytes // 2
         return Progress(end, size, changed=replaced or end > start, more=full and end < size)
 
-    def _fold(self, file: BinaryIO, start: int, most_bytes: int) -> int:
-        """Fold whole lines from `start` on and return where they end; a torn last line waits for its end."""
+    def _ingest(self, file: BinaryIO, start: int, most_bytes: int) -> int:
+        """Take in complete lines from `start` on and return where they end; a torn last line waits for its end."""
         file.seek(start)
         chunk = file.read(most_bytes)
         end = chunk.rfind(b"\n") + 1
         if not end:
             # No line of refocal is that long: it is passed over in parts.
             return start + len(chunk) if len(chunk) == most_bytes else start
-        fold, at = Ingest(self._base), start
+        ingest, at = Ingest(self._base), start
         for line in chunk[:end].split(b"\n")[:-1]:
-            fold.add(line, at)
+            ingest.add(line, at)
             at += len(line) + 1
-        fold.write()
+        ingest.write()
         return start + end
 
 

@@ -1,8 +1,8 @@
-"""Fold lines of a log into the index: rows are replaced, aggregates get what a row adds or takes away.
+"""Take the lines of a log into the index: rows are replaced, aggregates are updated by what a row adds or removes.
 
 For a key the latest line counts; where it belongs (section, tile, page, beam) is what its first line said. Of several
 keys of one place the one taken last is current, and only current rows are in the aggregates of sections and beams.
-An operator's word beats the gate until the file itself is another (`refocal.eventlog.current.stamp`).
+The verdict of an operator overrides the gate as long as the file is the same (`refocal.eventlog.current.stamp`).
 """
 
 import json
@@ -33,7 +33,7 @@ def shown(decision: int, verdict: str | None) -> int:
 
 
 class Ingest:
-    """Takes the lines of one transaction, then writes what they changed."""
+    """Collects the lines of one transaction, then writes what they changed."""
 
     def __init__(self, base: sqlite3.Connection) -> None:
         self._base = base
@@ -48,7 +48,7 @@ class Ingest:
         self._seen: dict[int, tuple[float | None, float | None, int]] = {}
 
     def add(self, line: bytes, offset: int) -> None:
-        """Take one line of the log; what is not an event is passed over."""
+        """Take one line of the log; anything that is not an event is skipped."""
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):
@@ -109,13 +109,13 @@ class Ingest:
         else:
             if (size, changed) != (row.size, row.mtime_ns):
                 row.override = None
-            self._weigh(row, -1)
+            self._count(row, -1)
         row.x_nm, row.y_nm, row.w_nm, row.h_nm = _position(event, key)
         row.time, row.decision, row.shown = time, decision, shown(decision, row.override)
         row.sigma_px, row.anisotropy, row.noise = sigma, astigmatism, fields.number(event.get("noise"))
         row.size, row.mtime_ns = size, changed
         row.line = row.rev = offset
-        self._weigh(row, 1)
+        self._count(row, 1)
         self._see(row.section, time, offset)
 
     def _new(self, event: Mapping[str, Any], key: str) -> Row:
@@ -152,7 +152,7 @@ class Ingest:
             row, rival = rival, None
         self._winners[place] = row
         if rival is not None:
-            self._weigh(rival, -1)
+            self._count(rival, -1)
             rival.current, rival.rev = 0, offset
 
     def _see(self, section: int, time: float | None, offset: int) -> None:
@@ -167,8 +167,8 @@ class Ingest:
             self._names[name] = found
         return found
 
-    def _weigh(self, row: Row, sign: int) -> None:
-        """Add a row to the aggregates of its section and beam, or take it away."""
+    def _count(self, row: Row, sign: int) -> None:
+        """Add a row to the aggregates of its section and beam, or remove it."""
         if not row.current:
             return
         sums = (
@@ -213,9 +213,9 @@ class Ingest:
         )
         row = self._row(key)
         if row is not None:
-            self._weigh(row, -1)
+            self._count(row, -1)
             row.override, row.shown, row.rev = verdict, shown(row.decision, verdict), offset
-            self._weigh(row, 1)
+            self._count(row, 1)
             self._see(row.section, None, offset)
 
     def _beat(self, event: Mapping[str, Any], offset: int) -> None:

@@ -99,7 +99,7 @@ class Readings:
         return str(found[0]) if found else None
 
     def tile(self, key: str) -> Plain | None:
-        """Return what is known of a tile: its row, the last event of the log as `event`, and the operator's word."""
+        """Return what is known of a tile: its row, the last event of the log as `event`, and the operator's verdict."""
         row = self._one("SELECT t.*, s.name AS section_name FROM tiles t JOIN sections s ON s.id = section "
                         "WHERE key = ?", key)  # fmt: skip
         if row is None:

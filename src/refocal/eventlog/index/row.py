@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Row:
-    """A tile as its latest line in the log and the operator's latest word leave it."""
+    """A tile as its latest line in the log and the latest verdict of an operator leave it."""
 
     id: int
     key: str
@@ -21,7 +21,7 @@ class Row:
     time: float | None = None
     decision: int = 0
     shown: int = 0
-    """The decision after the operator's word."""
+    """The decision after the operator's verdict."""
     sigma_px: float | None = None
     anisotropy: float | None = None
     noise: float | None = None

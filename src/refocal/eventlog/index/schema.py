@@ -1,7 +1,7 @@
 """The tables of the index, and how a file of them is opened.
 
 `rev` is the place in the log (bytes) of the last line that changed a row, so "what changed since" is one comparison.
-Sums are whole millionths: adding and taking away in any order gives the same sum.
+Sums are whole millionths: adding and subtracting in any order gives the same sum.
 """
 
 import secrets
@@ -49,7 +49,7 @@ CREATE TABLE jobs (line INTEGER PRIMARY KEY, time, event);
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """Open an index; one to be written is made where it is absent, and made anew where it is damaged.
+    """Open an index; one to be written is made where it is absent, and rebuilt where it is damaged.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The example of the demonstration: nine tiles of one drawn section, most of them spoilt, each in its own way."""
+"""The example of the demonstration: nine tiles of one drawn section, most of them degraded, each in its own way."""
 
 from dataclasses import dataclass
 from typing import Any

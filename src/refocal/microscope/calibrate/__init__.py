@@ -1,6 +1,6 @@
 """Calibrate the gate to one microscope and one specimen.
 
-    good tiles -> ladder of blur and noise on them -> the real restorer -> features, blur, noise, quality
+    good tiles -> series of blur and noise on them -> the real restorer -> features, blur, noise, quality
                -> small regressors with bounds -> costs -> thresholds -> calibration.json
 
 Everything is a function of the tiles, the restorer and the seed. `refocal.parts.gates.calibrated` uses the document.
@@ -34,7 +34,7 @@ from refocal.models.calibration import Bounded, Calibration, GoodTile, Range, Th
 
 __all__ = ["Calibrated", "calibrate", "write"]
 
-LADDER, PRICES = BlurSeries(), Prices()
+SERIES, PRICES = BlurSeries(), Prices()
 _KEEP_PX = 0.8
 _KEPT = 0.95
 """Share of the good tiles that the default of keep_px keeps."""
@@ -58,7 +58,7 @@ def calibrate(
     *,
     name: str,
     date: str,
-    ladder: BlurSeries = LADDER,
+    series: BlurSeries = SERIES,
     prices: Prices = PRICES,
     mix: Callable[[float], BlurDistribution] | None = None,
     persons: Callable[[float], list[OperatorVerdict]] | None = None,
@@ -85,48 +85,48 @@ def calibrate(
     UsageError
         If too few samples have content.
     """
-    samples = _climb(goods, restorer, ladder, step)
+    samples = _samples(goods, restorer, series, step)
     learned = _learn(samples)
     native_px = float(np.median([g.sigma_px or 0.0 for g in goods]))
-    judged = _judged(samples, learned)
+    held_out = _held_out(samples, learned)
     start = Thresholds(
-        keep_px=_keep_px(samples, learned, ladder), least_db=-prices.bad_db, softest_px=ladder.softest_px
+        keep_px=_keep_px(samples, learned, series), least_db=-prices.bad_db, softest_px=series.softest_px
     )
     tiles_to_come = (mix or (lambda _: paper_mix()))(native_px)
-    limits, limited = thresholds(judged, learned.relative.regressor, tiles_to_come, prices, start)
+    limits, limited = thresholds(held_out, learned.relative.regressor, tiles_to_come, prices, start)
     said = persons(native_px) if persons else []
-    limits = shift(limits, said, learned.blur.regressor, judged)
-    record = costs(judged, tiles_to_come, prices, limits, limited=limited, overrides=len(said))
+    limits = shift(limits, said, learned.blur.regressor, held_out)
+    record = costs(held_out, tiles_to_come, prices, limits, limited=limited, overrides=len(said))
     facts = {
         "date": date, "restorer": name, "model_sha256": _model_sha256(restorer), "native_px": native_px,
         "thresholds": limits, "costs": record,
     }  # fmt: skip
-    made = _document(goods, learned, ladder, len(samples), facts)
+    made = _document(goods, learned, series, len(samples), facts)
     return Calibrated(sealed(made), samples, learned.scores)
 
 
-def _climb(goods: Sequence[ReferenceTile], restorer: Restorer, ladder: BlurSeries, step: Step | None) -> list[Sample]:
+def _samples(goods: Sequence[ReferenceTile], restorer: Restorer, series: BlurSeries, step: Step | None) -> list[Sample]:
     """Return the samples of all tiles."""
     samples: list[Sample] = []
     for i, good in enumerate(goods):
-        for done, sample in enumerate(ladder.climb(i, good, restorer), 1):
+        for done, sample in enumerate(series.samples(i, good, restorer), 1):
             samples.append(sample)
             if step:
-                step(i * ladder.each + done, len(goods) * ladder.each)
+                step(i * series.each + done, len(goods) * series.each)
     if len({s.tile for s in samples}) < 3 or len(samples) < 4 * len(goods):
         raise UsageError("the tiles have too little content to calibrate with: give tiles that are full of tissue")
     return samples
 
 
 def _document(
-    goods: Sequence[ReferenceTile], learned: "_Learned", ladder: BlurSeries, samples: int, facts: Mapping[str, Any]
+    goods: Sequence[ReferenceTile], learned: "_Learned", series: BlurSeries, samples: int, facts: Mapping[str, Any]
 ) -> Calibration:
     """Return the document; `facts` are those that others decided."""
     return Calibration(
         refocal=__version__,
-        seed=ladder.seed,
+        seed=series.seed,
         pixel_nm=next((g.pixel_nm for g in goods if g.pixel_nm is not None), None),
-        crop_px=ladder.crop_px,
+        crop_px=series.crop_px,
         samples=samples,
         native_noise=float(np.median([g.noise for g in goods])),
         range=learned.known,
@@ -176,7 +176,7 @@ def _bounds(fitted: Fitted) -> list[Bounded]:
     return [fitted.regressor.around(float(mean)) for mean in fitted.unseen]
 
 
-def _judged(samples: Sequence[Sample], learned: _Learned) -> HeldOutSamples:
+def _held_out(samples: Sequence[Sample], learned: _Learned) -> HeldOutSamples:
     """Return what the gate would make of the samples at native noise, in tiles that it was not fitted to."""
     native = np.array([s.native for s in samples])
     blur, relative = (
@@ -186,12 +186,12 @@ def _judged(samples: Sequence[Sample], learned: _Learned) -> HeldOutSamples:
     return HeldOutSamples(sigma, blur, relative, truth)
 
 
-def _keep_px(samples: Sequence[Sample], learned: _Learned, ladder: BlurSeries) -> float:
+def _keep_px(samples: Sequence[Sample], learned: _Learned, series: BlurSeries) -> float:
     """Return the upper bound of blur below which 95 % of the good tiles themselves lie, at least 0.8 px."""
     sharp = np.array([s.native and s.sigma_px == 0 for s in samples])
     upper = np.array([b.high for b in _bounds(learned.blur)])[sharp]
     own = quantile(upper, np.array([s.tile for s in samples])[sharp], _KEPT) if sharp.any() else 0.0
-    return min(max(_KEEP_PX, own + 1e-3), ladder.softest_px / 2)
+    return min(max(_KEEP_PX, own + 1e-3), series.softest_px / 2)
 
 
 def _model_sha256(restorer: Restorer) -> str | None:

@@ -1,4 +1,4 @@
-"""The ladder of blur and noise, climbed on the user's own tiles.
+"""A series of blur and noise on the user's own tiles.
 
 What is blurred is the good tile as it is. That smooths its noise too, so coloured noise is put back: white noise of
 variance n^2 under a transfer function H is left with the power n^2 |H|^2, and noise of the power n^2 (1 - |H|^2) makes
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class BlurSeries:
-    """How far and how densely the ladder is climbed."""
+    """How far the series goes and how dense it is."""
 
     softest_px: float = 4.0
     crop_px: int = 512
@@ -54,13 +54,13 @@ class BlurSeries:
     """Largest noise, in units of the tile's own."""
     seed: int = 0
 
-    def climb(self, index: int, good: ReferenceTile, restorer: Restorer) -> Iterator[Sample]:
+    def samples(self, index: int, good: ReferenceTile, restorer: Restorer) -> Iterator[Sample]:
         """Yield the samples of one tile that have content; the same seed gives the same samples."""
         rng = np.random.default_rng([self.seed, zlib.crc32(good.sha256.encode())])
         crops = [(crop, denoised(crop, good.noise)) for crop in self._crops(good, rng)]
         still: list[Sample | None] = []
         for seen, truth in crops:
-            example, noise = _spoil(seen, truth, 0.0, 1.0, good, rng)
+            example, noise = _degraded(seen, truth, 0.0, 1.0, good, rng)
             still.append(_measure(index, example, noise, None, 0.0, good, restorer))
         yield from (sample for sample in still if sample is not None)
         for step in range(self.each - len(crops)):
@@ -68,7 +68,7 @@ class BlurSeries:
             native = step // len(crops) % 2 == 0
             sigma = 1.1 * self.softest_px * ((step + rng.random()) / (self.each - len(crops))) ** 1.2
             factor, gain = (1.0, None) if native else (rng.uniform(1, self.noisiest), float(rng.uniform(0.7, 1.1)))
-            example, noise = _spoil(*crops[at], sigma, factor, good, rng)
+            example, noise = _degraded(*crops[at], sigma, factor, good, rng)
             best = still[at]
             sample = None if best is None else _measure(index, example, noise, gain, best.psnr, good, restorer)
             if sample is not None:
@@ -88,7 +88,7 @@ class BlurSeries:
         return found or blank[:1]
 
 
-def _spoil(
+def _degraded(
     crop: Pixels, truth: Pixels, sigma: float, factor: float, good: ReferenceTile, rng: np.random.Generator
 ) -> tuple[Example, float]:
     """Blur a crop and make its noise white again, `factor` times the tile's own."""

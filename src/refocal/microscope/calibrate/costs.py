@@ -1,9 +1,9 @@
 """What mistakes cost, and the thresholds that follow.
 
-A restored tile is bad where its error is so many dB larger than that of the same tissue in focus, restored (3 dB: twice
+A restored tile is bad where its error is `bad_db` larger than that of the same tissue in focus, restored (3 dB: twice
 the power). Taking again is worth it where P(bad after restoring) x cost of a bad tile > cost of a retake. P comes from
 the errors that the regressor made on tiles it had not seen, so this is a threshold on the predicted loss, and as well
-on its lower bound. Where more tiles than the budget of a section would be taken again, the threshold is lowered until
+on its lower bound. Where more tiles than the budget of a section would be retaken, the threshold is lowered until
 the budget is kept.
 """
 
@@ -73,10 +73,16 @@ def _half_normal(q: float) -> float:
 
 
 def costs(
-    judged: HeldOutSamples, mix: BlurDistribution, prices: Prices, limits: Thresholds, *, limited: bool, overrides: int
+    held_out: HeldOutSamples,
+    mix: BlurDistribution,
+    prices: Prices,
+    limits: Thresholds,
+    *,
+    limited: bool,
+    overrides: int,
 ) -> Costs:
     """Return the record of the costs with the shares to be expected under the thresholds."""
-    rates, bad = expected(judged, mix, limits, prices)
+    rates, bad = expected(held_out, mix, limits, prices)
     return Costs(
         retake=prices.retake, bad=prices.bad, budget=prices.budget, bad_db=prices.bad_db, rates=rates,
         bad_share=bad, mix=mix.words, limited=limited, overrides=overrides,
@@ -84,17 +90,17 @@ def costs(
 
 
 def thresholds(
-    judged: HeldOutSamples, relative: Regressor, mix: BlurDistribution, prices: Prices, start: Thresholds
+    held_out: HeldOutSamples, relative: Regressor, mix: BlurDistribution, prices: Prices, start: Thresholds
 ) -> tuple[Thresholds, bool]:
     """Return the thresholds that the costs choose, and whether the budget had to lower the one for retakes."""
     limits = start.model_copy(update={"least_db": _worthwhile(relative, prices)})
-    if expected(judged, mix, limits, prices)[0]["retake"] <= prices.budget:
+    if expected(held_out, mix, limits, prices)[0]["retake"] <= prices.budget:
         return limits, False
-    for level in sorted({q.low for q in judged.relative if q.low < limits.least_db}, reverse=True):
+    for level in sorted({q.low for q in held_out.relative if q.low < limits.least_db}, reverse=True):
         lower = limits.model_copy(update={"least_db": level})
-        if expected(judged, mix, lower, prices)[0]["retake"] <= prices.budget:
+        if expected(held_out, mix, lower, prices)[0]["retake"] <= prices.budget:
             return lower, True
-    lowest = min((q.low for q in judged.relative), default=limits.least_db)
+    lowest = min((q.low for q in held_out.relative), default=limits.least_db)
     return limits.model_copy(update={"least_db": min(limits.least_db, lowest)}), True
 
 
@@ -109,17 +115,17 @@ def _worthwhile(relative: Regressor, prices: Prices) -> float:
 
 
 def expected(
-    judged: HeldOutSamples, mix: BlurDistribution, limits: Thresholds, prices: Prices
+    held_out: HeldOutSamples, mix: BlurDistribution, limits: Thresholds, prices: Prices
 ) -> tuple[dict[str, float], float]:
     """Return the expected share of each verdict over a mix, and that of tiles restored but bad.
 
     For each blur of the mix the samples of about that blur (Gaussian window of 0.3 px) vote.
     """
-    verdicts = np.array([limits.verdict(b, q) for b, q in zip(judged.blur, judged.relative, strict=True)])
+    verdicts = np.array([limits.verdict(b, q) for b, q in zip(held_out.blur, held_out.relative, strict=True)])
     blurs, counts = np.unique(np.round(mix.sigma_px, 2), return_counts=True)
-    share = (counts / counts.sum()) @ _votes(judged.sigma_px, blurs)
+    share = (counts / counts.sum()) @ _votes(held_out.sigma_px, blurs)
     rates = {name: float(share[verdicts == name].sum()) for name in ("keep", "restore", "retake")}
-    return rates, float(share[(verdicts == "restore") & (judged.truth < -prices.bad_db)].sum())
+    return rates, float(share[(verdicts == "restore") & (held_out.truth < -prices.bad_db)].sum())
 
 
 def _votes(known: Vector, blurs: Vector) -> Vector:
@@ -180,10 +186,10 @@ def graded(inputs: Sequence[Path], native_px: float, words: str) -> BlurDistribu
     return BlurDistribution(np.array(known), f"{len(known)} tiles of {words}")
 
 
-def spoken(events: Iterable[Event], native_px: float) -> list[OperatorVerdict]:
-    """Return what persons said in the overrides of a log, the latest of each tile that has a blur.
+def operator_verdicts(events: Iterable[Event], native_px: float) -> list[OperatorVerdict]:
+    """Return what operators said in the overrides of a log, the latest for each tile that has a blur.
 
-    What was said of a file that was written anew since is left out: it was another image.
+    Verdicts on a file that has been rewritten since are left out: it was another image.
     """
     seen = list(events)
     kinds, current = _kinds(seen), Current(seen)
@@ -209,8 +215,8 @@ def _beyond(event: Event, kinds: dict[str, str], native_px: float) -> float | No
     return math.sqrt(max(0.0, sigma**2 - native_px**2))
 
 
-def shift(limits: Thresholds, said: Sequence[OperatorVerdict], blur: Regressor, judged: HeldOutSamples) -> Thresholds:
-    """Move thresholds to where they contradict the fewest persons; ties stay nearest to where they were.
+def shift(limits: Thresholds, said: Sequence[OperatorVerdict], blur: Regressor, held_out: HeldOutSamples) -> Thresholds:
+    """Move thresholds to where they contradict the fewest verdicts; ties stay nearest to where they were.
 
     `keep_px` divides "keep" from the others by the upper bound of blur, between half and twice its value; `least_db`
     divides "retake" from the others by the lower bound of relative quality that samples of such a blur have, within
@@ -218,8 +224,8 @@ def shift(limits: Thresholds, said: Sequence[OperatorVerdict], blur: Regressor, 
     """
     blurs = [(blur.around(s.sigma_px).high, s.verdict == "keep") for s in said]
     keep = _divide(blurs, limits.keep_px, limits.keep_px / 2, min(2 * limits.keep_px, 0.99 * limits.softest_px))
-    lows = np.array([bound.low for bound in judged.relative])
-    near = _votes(judged.sigma_px, np.array([s.sigma_px for s in said])) if said else np.zeros((0, len(lows)))
+    lows = np.array([bound.low for bound in held_out.relative])
+    near = _votes(held_out.sigma_px, np.array([s.sigma_px for s in said])) if said else np.zeros((0, len(lows)))
     levels = [(float(low), s.verdict == "retake") for low, s in zip(near @ lows, said, strict=True)]
     least = _divide(levels, limits.least_db, limits.least_db - 3, limits.least_db + 3)
     return limits.model_copy(update={"keep_px": keep, "least_db": least})

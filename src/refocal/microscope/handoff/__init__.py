@@ -1,7 +1,7 @@
-"""Hand a run on: retake lists, flags for the microscopes' programs, coordinate files and tile specs for stitching.
+"""Hand over a run: retake lists, flags for the microscopes' programs, coordinate files and tile specs for stitching.
 
 Everything is made from the log alone and written whole or not at all. The microscope's own folders are written only
-when they are named, and then nothing that stands there is replaced.
+when they are named, and then nothing that exists there is replaced.
 """
 
 import json
@@ -36,7 +36,7 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 @dataclass(frozen=True, slots=True)
 class HandoffRequest:
-    """What is to be handed on; `retake.json` always is."""
+    """What is to be handed over; `retake.json` always is."""
 
     feabas: Path | None = None
     """A FEABAS working folder; coordinate files go to `stitch/stitch_coord` in it."""
@@ -60,14 +60,14 @@ class HandoffRequest:
 
 @dataclass(slots=True)
 class HandoffResult:
-    """What was handed on."""
+    """What was handed over."""
 
     sections: Sequence[Section]
     written: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """Sections that could not be handed to stitching, with the reason; the others were."""
+    """Sections that could not be handed over to stitching, with the reason; the others were."""
     stitched: list[Section] = field(default_factory=list)
-    """Sections that were handed to stitching, those that are to be imaged again among them."""
+    """Sections that were handed over to stitching, including those that are to be imaged again."""
 
 
 def hand_off(out: Path, wanted: HandoffRequest) -> HandoffResult:
@@ -108,7 +108,7 @@ def file_stem(section: Section) -> str:
 
 
 def _tiles_of(events: Iterable[Event], aside: list[Event]) -> Iterator[Event]:
-    """Pass events on; those of jobs and alerts, which are few, are put aside too."""
+    """Pass events on; those of jobs and alerts, which are few, are also kept in `aside`."""
     for event in events:
         if event["event"] in ("job", "alert"):
             aside.append(event)
@@ -198,7 +198,7 @@ def _own_flags(
 
 
 def _flags_into(root: Path, again: Sequence[Section], astigmatic: frozenset[int], handed: HandoffResult) -> None:
-    """Add flags to a tree that is not ours: nothing that stands there is replaced or removed."""
+    """Add flags to a tree that is not ours: nothing that exists there is replaced or removed."""
     for section in again:
         folder = root / section.folder
         if not folder.is_dir():

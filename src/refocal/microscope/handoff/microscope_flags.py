@@ -15,7 +15,7 @@ def comment(section: Section, astigmatic: frozenset[int] = frozenset()) -> str:
 
 
 def grid_tiles(section: Section) -> Sequence[str]:
-    """Return the tiles to be taken again as SBEMimage writes them, "grid.tile"; tiles without a grid are left out."""
+    """Return the tiles to be retaken as SBEMimage writes them, "grid.tile"; tiles without a grid are left out."""
     found = []
     for tile in section.retakes:
         number = tile.tile.rpartition("t")[2]

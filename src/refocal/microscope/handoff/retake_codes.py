@@ -1,4 +1,4 @@
-"""Why a tile must be taken again, in the codes of the MultiSEM retake tools."""
+"""Why a tile must be retaken, in the codes of the MultiSEM retake tools."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The sections of a log as stitching needs them: the newest imaging of each, and the operator's word.
+"""The sections of a log as stitching needs them: the newest imaging of each, and the operator's verdicts.
 
 A section imaged again is a new folder with the same section name; the newest imaging is handed on as a whole, because
 positions of two imagings do not fit together. Tiles of one folder that stand at the same place count once, the one
@@ -31,16 +31,16 @@ class Tile:
     taken: str
     event: Mapping[str, Any]
     verdict: str | None
-    """The operator's, None where nobody said anything."""
+    """The operator's, None where there is none."""
 
     @property
     def decision(self) -> str:
-        """What was decided, the operator's word first."""
+        """What was decided, the operator's verdict first."""
         return decided(str(self.event.get("decision")), self.verdict)
 
     @property
     def state(self) -> State:
-        """Whether the tile can be stitched, must be taken again, waits for its restoring, or cannot be read."""
+        """Whether the tile can be stitched, must be retaken, waits to be restored, or cannot be read."""
         if self.verdict in (None, "restore") and self.event.get("decision") == "queued":
             return "waiting"
         if self.event.get("decision") in ("unreadable", "failed"):
@@ -77,7 +77,7 @@ class Section:
 
     @property
     def retakes(self) -> tuple[Tile, ...]:
-        """The tiles that must be taken again or cannot be read."""
+        """The tiles that must be retaken or cannot be read."""
         return tuple(tile for tile in self.tiles if tile.state in ("retake", "lost"))
 
     @property
@@ -93,7 +93,15 @@ class Section:
 
 
 def sections(events: Iterable[Event], only: frozenset[str] = frozenset()) -> list[Section]:
-    """Return the sections of a log in natural order ("S2" before "S10"); `only` names the wanted ones, none all."""
+    """Return the sections of a log in natural order ("S2" before "S10", case ignored).
+
+    Parameters
+    ----------
+    events
+        The log.
+    only
+        Names of the wanted sections; none means all.
+    """
     tiles, states = _latest(events)
     gathered: dict[tuple[str, int | None], dict[str, list[Tile]]] = {}
     for tile in tiles:

@@ -1,6 +1,6 @@
-"""Who is to blame: statistics of beams, mFoVs and sections over time, and the alerts that they give rise to.
+"""Statistics of beams, mFoVs and sections over time, and the alerts that follow from them.
 
-`Monitor` observes the events of a log, one after the other, beside a running watch or over an old log. It holds the
+`Monitor` observes the events of a log, one after the other, alongside a running watch or over an old log. It holds the
 last mFoVs of each beam, the last sections and the tiles of four open sections, so its memory does not grow with time.
 """
 
@@ -46,10 +46,10 @@ class Monitor:
     @classmethod
     def resume(cls, events: Iterable[Event], rules: Rules | None = None) -> Self:
         """Return an observer that has seen the events of an earlier run and knows which alerts are on."""
-        blame = cls(rules)
+        monitor = cls(rules)
         for event in events:
-            blame.add(event)
-        return blame
+            monitor.add(event)
+        return monitor
 
     def add(self, event: Event) -> list[Event]:
         """Take one event and return the alert events to be logged; never fails on what an event holds.
@@ -80,19 +80,19 @@ class Monitor:
                 yield from self._supply.add({**event, "time": time})
 
     def _tile(self, event: Event) -> Iterator[Finding]:
-        sight = Observation.of(event)
-        if self._again(event):
+        tile = Observation.of(event)
+        if self._was_queued(event):
             # It was graded before it was queued; what came of the restoring only counts for the retake rate.
-            if sight.retake:
-                yield from self._rates.add(sight)
+            if tile.retake:
+                yield from self._rates.add(tile)
             return
-        if sight.decision in ("failed", "skipped"):
+        if tile.decision in ("failed", "skipped"):
             return
-        yield from self._rates.add(sight)
-        yield from self._beams.add(sight)
-        yield from self._sections.add(sight)
+        yield from self._rates.add(tile)
+        yield from self._beams.add(tile)
+        yield from self._sections.add(tile)
 
-    def _again(self, event: Event) -> bool:
+    def _was_queued(self, event: Event) -> bool:
         """Say whether a tile was queued for restoring before."""
         key = hash(str(event.get("key")))
         if event.get("decision") == "queued":

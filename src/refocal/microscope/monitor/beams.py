@@ -1,4 +1,4 @@
-"""Which beam of a multi-beam microscope is to blame.
+"""Which beam of a multi-beam microscope causes soft, astigmatic or blank tiles.
 
 All beams of an mFoV look at one patch of one section at one focus, so a beam is compared with the median beam of the
 same mFoV: what the section, the focus or the tissue does to all of them cancels. What remains of the latest mFoVs,
@@ -47,14 +47,14 @@ class Beams:
         self._fault = self._empty()
         self._next = 0
 
-    def add(self, sight: Observation) -> Iterator[Finding]:
-        """Take one tile; yields findings when an mFoV is whole, or six later ones have begun."""
-        if sight.beam is None or sight.field is None:
+    def add(self, tile: Observation) -> Iterator[Finding]:
+        """Take one tile; yields findings when an mFoV is complete, or six later ones have begun."""
+        if tile.beam is None or tile.field is None:
             return
-        key = (sight.section, sight.field)
+        key = (tile.section, tile.field)
         tiles = self._open.setdefault(key, {})
         if len(tiles) < _MOST_PER_FIELD:
-            tiles[sight.beam] = sight
+            tiles[tile.beam] = tile
         if len(tiles) >= max(self._full, _LEAST_BEAMS) and self._full:
             yield from self._close(self._open.pop(key))
         while len(self._open) > _OPEN:
@@ -91,7 +91,7 @@ class Beams:
         return self._rows[beam]
 
     def _close(self, tiles: dict[int, Observation]) -> Iterator[Finding]:
-        """Take a whole mFoV into the windows and judge the beams that it shows."""
+        """Add a complete mFoV to the windows and judge the beams that it shows."""
         self._full = max(self._full, len(tiles))
         measured = [tile.sigma_px for tile in tiles.values() if tile.sigma_px is not None]
         vectors = [tile.vector for tile in tiles.values() if tile.vector is not None]

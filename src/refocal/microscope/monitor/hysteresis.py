@@ -36,7 +36,7 @@ class Alarms:
         return (kind, subject) in self._on
 
     def remember(self, event: Mapping[str, Any]) -> None:
-        """Take over the state that a logged alert tells."""
+        """Take over the state of a logged alert."""
         key = (str(event.get("kind")), str(event.get("subject")))
         if event.get("active"):
             severity = event.get("severity")
@@ -45,7 +45,7 @@ class Alarms:
             self._on.pop(key, None)
 
     def judge(self, findings: Iterable[Finding]) -> list[Event]:
-        """Return the alert events that findings give rise to."""
+        """Return the alert events that follow from findings."""
         return [event for finding in findings for event in self._judge(finding)]
 
     def _judge(self, finding: Finding) -> Iterable[Event]:

@@ -1,4 +1,4 @@
-"""What the statistics need of one tile event; what the log does not say, or says wrongly, is None."""
+"""What the statistics need of one tile event; fields that are missing or malformed are None."""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Observation:
 
     @property
     def retake(self) -> bool:
-        """Whether it must be taken again."""
+        """Whether it must be retaken."""
         return self.decision in TO_RETAKE
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What the flow of tiles and the disks say: retake rate, scan faults, silence, lag, space that runs out."""
+"""Alerts from the flow of tiles and from the disks: retake rate, scan faults, silence, lag, low disk space."""
 
 import math
 from collections import deque
@@ -26,30 +26,31 @@ class Rates:
         self._retake_count = 0
         self._fault_count = 0
 
-    def add(self, sight: Observation) -> Iterator[Finding]:
+    def add(self, tile: Observation) -> Iterator[Finding]:
         """Take one tile."""
-        if not sight.blank:
-            self._retake_count += _push(self._retakes, sight.retake)
-            yield from self._retake_rate(sight)
-        self._fault_count += _push(self._faults, sight.fault)
+        if not tile.blank:
+            self._retake_count += _push(self._retakes, tile.retake)
+            yield from self._retake_rate(tile)
+        self._fault_count += _push(self._faults, tile.fault)
         faults, limit = self._fault_count, self._rules.faults
         if faults >= limit or self._alarms.on("scan_fault", "tiles"):
             message = f"{faults} of the last {len(self._faults)} tiles have scan faults"
-            yield Finding("scan_fault", "tiles", faults, faults >= limit, faults == 0, message, section=sight.section)
+            yield Finding("scan_fault", "tiles", faults, faults >= limit, faults == 0, message, section=tile.section)
 
-    def _retake_rate(self, sight: Observation) -> Iterator[Finding]:
+    def _retake_rate(self, tile: Observation) -> Iterator[Finding]:
         count, retakes = len(self._retakes), self._retake_count
         share, line = retakes / count, self._rules.retake_share
         on = self._alarms.on("retake_rate", "tiles")
         if count >= _LEAST and (share > line or on):
-            message = f"{share:.1%} of the last {count} tiles must be taken again; automation bears {line:.0%}"
+            against = "exceeds" if share > line else "is within"
+            message = f"{share:.1%} of the last {count} tiles must be retaken, which {against} the {line:.0%} limit"
             bad = _surely(retakes, count) > line
             good = share < 0.75 * line
-            yield Finding("retake_rate", "tiles", share, bad, good, message, section=sight.section)
+            yield Finding("retake_rate", "tiles", share, bad, good, message, section=tile.section)
 
 
 class Supply:
-    """What the beats of a watch say. Beats are judged by their own times, so old logs can be replayed."""
+    """Alerts from the `beat` events of a watch, judged by their own times, so that old logs can be replayed."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -76,7 +77,7 @@ class Supply:
         if self._since is None or seen != self._seen or now < self._since:  # the clock may be set back
             self._seen, self._since = seen, now
         quiet, limit = now - self._since, self._rules.silence_seconds
-        message = f"nothing new for {quiet / 60:.0f} min" if quiet else "tiles come again"
+        message = f"nothing new for {quiet / 60:.0f} min" if quiet else "tiles are coming again"
         yield Finding("silence", "microscope", quiet, quiet >= limit, quiet == 0, message)
 
     def _space(self, kind: str, disk: str, free: float | None, now: float) -> Iterator[Finding]:

@@ -41,16 +41,16 @@ class _Open:
     x: "array[float]" = field(default_factory=lambda: array("f"))
     y: "array[float]" = field(default_factory=lambda: array("f"))
 
-    def add(self, sight: Observation) -> None:
+    def add(self, tile: Observation) -> None:
         self.tiles += 1
-        self.retakes += sight.retake
-        self.blanks += sight.blank
-        self.taken = max(self.taken, sight.taken)
-        if sight.sigma_px is not None and len(self.blur) < _MOST_TILES:
-            self.blur.append(sight.sigma_px)
-        if sight.vector is not None and len(self.x) < _MOST_TILES:
-            self.x.append(sight.vector[0])
-            self.y.append(sight.vector[1])
+        self.retakes += tile.retake
+        self.blanks += tile.blank
+        self.taken = max(self.taken, tile.taken)
+        if tile.sigma_px is not None and len(self.blur) < _MOST_TILES:
+            self.blur.append(tile.sigma_px)
+        if tile.vector is not None and len(self.x) < _MOST_TILES:
+            self.x.append(tile.vector[0])
+            self.y.append(tile.vector[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +79,20 @@ class Sections:
         self._history: OrderedDict[int | None, deque[Row]] = OrderedDict()
         self._bad: dict[int | None, int] = {}
 
-    def add(self, sight: Observation) -> Iterator[Finding]:
+    def add(self, tile: Observation) -> Iterator[Finding]:
         """Take one tile; yields findings when this begins a section and an earlier one is over by that."""
-        if sight.section is None:
+        if tile.section is None:
             return
-        key = (sight.section, sight.region, sight.grid)
+        key = (tile.section, tile.region, tile.grid)
         if key not in self._open:
-            if sight.taken <= self._closed.get(key, "") and key in self._closed:
+            if tile.taken <= self._closed.get(key, "") and key in self._closed:
                 return  # a straggler; what is taken later is the section imaged again
             self._open[key] = _Open()
-        self._open[key].add(sight)
+        self._open[key].add(tile)
         self._open.move_to_end(key)
-        grids = sum(other[2] == sight.grid for other in self._open)
+        grids = sum(other[2] == tile.grid for other in self._open)
         if grids > _OPEN or len(self._open) > 64:
-            oldest = next(other for other in self._open if other[2] == sight.grid or grids <= _OPEN)
+            oldest = next(other for other in self._open if other[2] == tile.grid or grids <= _OPEN)
             yield from self._close(oldest)
 
     def finish(self, event: dict[str, Any]) -> Iterator[Finding]:
@@ -135,10 +135,10 @@ class Sections:
         bad = row.retake_share > self._rules.bad_share
         run = self._bad[row.grid] = self._bad.get(row.grid, 0) + 1 if bad else 0
         message = (
-            f"{run} sections in a row have more than {self._rules.bad_share:.0%} of their tiles to be taken again "
+            f"{run} sections in a row have more than {self._rules.bad_share:.0%} of their tiles to be retaken "
             f"(the last one {row.retake_share:.0%})"
             if bad
-            else f"section {row.section} has {row.retake_share:.1%} of its tiles to be taken again"
+            else f"section {row.section} has {row.retake_share:.1%} of its tiles to be retaken"
         )
         limit = self._rules.bad_sections
         return Finding("bad_sections", _subject(row), run, run >= limit, run == 0, message, "critical", row.section)

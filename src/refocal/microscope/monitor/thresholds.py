@@ -1,4 +1,4 @@
-"""From where on something is an alert."""
+"""The limits beyond which something becomes an alert."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class Rules:
     tiles: int = 1000
     """Latest tiles that the retake rate is computed from."""
     retake_share: float = 0.02
-    """Retakes from which on automated imaging stops about once a day."""
+    """Share of retakes at which automated imaging stops about once a day."""
     sections: int = 20
     """Latest sections that a trend is computed from; at least 8."""
     trend_px: float = 0.3
@@ -46,22 +46,22 @@ class Rules:
     trend_errors: float = 4.0
     """Significance of the rise (Mann-Kendall), standard deviations."""
     bad_share: float = 0.1
-    """A section is bad when more of its tiles than this must be taken again."""
+    """A section is bad when more than this share of its tiles must be retaken."""
     bad_sections: int = 3
-    """So many bad sections in a row are an alert."""
+    """This many bad sections in a row are an alert."""
     blank_share: float = 0.5
-    """A section is blank when more of its tiles than this hold nothing, and 0.3 more than usual."""
+    """A section is blank when more than this share of its tiles hold nothing, and 0.3 more than usual."""
     silence_seconds: float = 600.0
-    """Nothing new for so long is an alert."""
+    """Nothing new for this long is an alert."""
     lag_seconds: float = 300.0
-    """Grading that is so far behind the microscope is an alert."""
+    """Grading that lags this far behind the microscope is an alert."""
     full_seconds: float = 3600.0
-    """A disk that is full so soon is an alert; in a sixth of that, or below `full_bytes`, a critical one."""
+    """A disk that will be full this soon is an alert; in a sixth of that, or below `full_bytes`, a critical one."""
     full_bytes: float = 2e9
     """Free space below which a disk counts as full."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be judged by."""
+        """Refuse limits that do not allow a judgement."""
         if self.least_fields < 3 or self.fields < self.least_fields:
             raise BadOptionError(f"fields >= least_fields >= 3 is needed, got {self.fields} and {self.least_fields}")
         if self.sections < 8 or self.tiles < 50 or self.bad_sections < 1 or self.faults < 1:

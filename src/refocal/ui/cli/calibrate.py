@@ -69,12 +69,12 @@ def calibrate(
 
     part = Part.parse(restorer) if restorer else None
     made = learned(Job(model=model, backend=backend, restorer=part))
-    ladder = BlurSeries(softest, crop, each or 0, seed=seed)
+    series = BlurSeries(softest, crop, each or 0, seed=seed)
     prices = Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_db=bad_db)
     facts = {"name": restorer or model, "date": date or datetime.datetime.now(datetime.UTC).date().isoformat()}
     with _bar(quiet) as step:
         result = _calibrated(
-            tiles, sharpest, _pair(contrast), made, ladder, prices, facts, expect_from, overrides, step
+            tiles, sharpest, _pair(contrast), made, series, prices, facts, expect_from, overrides, step
         )
     write(result.calibration, out)
     _show(result, out, as_json=as_json)
@@ -85,7 +85,7 @@ def _calibrated(
     sharpest: float | None,
     contrast: Contrast | None,
     restorer: Restorer,
-    ladder: "BlurSeries",
+    series: "BlurSeries",
     prices: "Prices",
     facts: dict[str, str],
     expect_from: Path | None,
@@ -93,7 +93,7 @@ def _calibrated(
     step: Callable[[str, int, int], None],
 ) -> "Calibrated":
     from refocal.microscope import calibrate as engine
-    from refocal.microscope.calibrate.costs import spoken
+    from refocal.microscope.calibrate.costs import operator_verdicts
     from refocal.microscope.calibrate.reference_tiles import good_tiles
 
     for given in (overrides, expect_from):
@@ -105,10 +105,10 @@ def _calibrated(
         restorer,
         name=facts["name"],
         date=facts["date"],
-        ladder=replace(ladder, each=ladder.each or max(24, -(-_SAMPLES // len(goods)))),
+        series=replace(series, each=series.each or max(24, -(-_SAMPLES // len(goods)))),
         prices=prices,
         mix=(lambda native_px: _mix(expect_from, native_px)) if expect_from else None,
-        persons=(lambda native_px: spoken(read_log(_log(overrides)), native_px)) if overrides else None,
+        persons=(lambda native_px: operator_verdicts(read_log(_log(overrides)), native_px)) if overrides else None,
         step=lambda done, of: step("restoring samples", done, of),
     )
 

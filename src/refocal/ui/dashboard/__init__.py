@@ -1,4 +1,4 @@
-"""The dashboard: what a log says, live in a browser, and the operator's word back into the log.
+"""The dashboard: what a log says, live in a browser, and the operator's verdict back into the log.
 
 It reads the log through `refocal.eventlog.index` and shows images through `refocal.parts.formats`; it knows neither the
 engine nor the watch, so that it can run on another machine than they do, and it never writes anything but override

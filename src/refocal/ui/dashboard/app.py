@@ -30,12 +30,12 @@ from refocal.ui.dashboard import overrides
 from refocal.ui.dashboard.auth import Guard
 from refocal.ui.dashboard.image_pyramid import EDGE, Gallery
 from refocal.ui.dashboard.index_feed import Feed
-from refocal.ui.dashboard.tile_files import Places
+from refocal.ui.dashboard.tile_files import TileFiles
 from refocal.ui.dashboard.tile_table import Filter, csv_lines
 
 _STATIC = Path(str(files("refocal.ui.dashboard").joinpath("static")))
 _LONGEST_BODY = 1 << 16
-_PULSE_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _SILENT_SECONDS = 15
 _LISTENERS = 64
 _N = TypeVar("_N", int, float)
@@ -132,7 +132,7 @@ class _Board:
         same = request.query_params.get("generation") == self.feed.news["generation"]
         key = read.key(_integer(request, "id")) if same else None
         if key is None:
-            raise _UnknownError("the index was made anew; load the page again")
+            raise _UnknownError("the index was rebuilt; reload the page")
         return {"key": key}
 
     def _list(self, read: Readings, request: Request) -> object:
@@ -160,8 +160,8 @@ class _Board:
     def _files(self, read: Readings, key: str) -> tuple[int, dict[str, Path]]:
         """Return the page of a tile, and its files: `before`, and `after` if it was restored."""
         tile = _known(read, key)
-        places, event = Places(self.out, read.jobs()), tile["event"]
-        before, written = places.recorded(event), places.written(event)
+        found, event = TileFiles(self.out, read.jobs()), tile["event"]
+        before, written = found.recorded(event), found.written(event)
         restored = event.get("decision") == "restored"
         if not restored:
             before, written = before or written, None
@@ -239,8 +239,8 @@ class _Board:
                 elif silent >= _SILENT_SECONDS:
                     silent = 0.0
                     yield ": still here\n\n"
-                await asyncio.sleep(_PULSE_SECONDS)
-                silent += _PULSE_SECONDS
+                await asyncio.sleep(_POLL_SECONDS)
+                silent += _POLL_SECONDS
         finally:
             self._listeners -= 1
 

@@ -1,4 +1,4 @@
-"""Keeps the index up to date in the background and says what is new."""
+"""Keeps the index up to date in the background and tells what is new."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from refocal.core.errors import UsageError
 from refocal.eventlog.index import History, Progress, Readings
 
 _POLL_SECONDS = 0.5
-_BREATH_SECONDS = 0.005
+_PAUSE_SECONDS = 0.005
 
 
 class Feed:
@@ -82,7 +82,7 @@ class Feed:
             except UsageError as error:
                 if str(error) != self._news["trouble"]:
                     self._news = {**self._news, "progress": asdict(progress), "trouble": str(error)}
-            self._wake.wait(_BREATH_SECONDS if progress.more else _POLL_SECONDS)
+            self._wake.wait(_PAUSE_SECONDS if progress.more else _POLL_SECONDS)
             self._wake.clear()
 
     def _publish(self, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""The operator's word: checked, then appended to the log as one line."""
+"""The operator's verdict: checked, then appended to the log as one line."""
 
 from collections.abc import Mapping
 from pathlib import Path

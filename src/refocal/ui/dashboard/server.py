@@ -1,4 +1,4 @@
-"""Serve the dashboard: where it listens, and under which conditions."""
+"""Serve the dashboard: its address, and who may use it."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ def serve(
     host, port
         Where to listen; port 0 takes a free one.
     token
-        Demanded from everybody; must be set where others than this machine can ask.
+        Required of every client; must be set where other machines can connect.
     allow_hosts
-        More names under which the dashboard is reached.
+        Further host names under which the dashboard is reached.
     index
         Where the index is kept, if not in the output folder.
     ready
@@ -49,7 +49,9 @@ def serve(
     if not out.is_dir():
         raise UsageError(f"{out} is not a folder; give the output folder of a run or a watch")
     if host not in _LOCAL and token is None:
-        raise BadOptionError(f"--host {host} lets others in: set a --token of at least {_SHORTEST_TOKEN} characters")
+        raise BadOptionError(
+            f"--host {host} lets other machines in: set a --token of at least {_SHORTEST_TOKEN} characters"
+        )
     if token is not None and len(token) < _SHORTEST_TOKEN:
         raise BadOptionError(f"the token has {len(token)} characters; expected at least {_SHORTEST_TOKEN}")
     names = [socket.gethostname(), socket.getfqdn()] if host in _EVERYWHERE else [host]

@@ -1,4 +1,4 @@
-"""Where the files of a tile lie. Only files below the output and the inputs that the log names are ever opened.
+"""Where the files of a tile are. Only files below the output and the inputs that the log names are ever opened.
 
 Names come from the log, never from the browser. A name that leads elsewhere - by "..", as an absolute path, or through
 a symbolic link - has no file here.
@@ -12,7 +12,7 @@ from typing import Any
 _JOBS = 100
 
 
-class Places:
+class TileFiles:
     """The files of one output folder.
 
     Parameters

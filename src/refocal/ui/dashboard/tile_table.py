@@ -1,4 +1,4 @@
-"""The list of tiles that need somebody: which, in which order, as rows and as CSV."""
+"""The list of tiles that need attention: selected, sorted, as rows and as CSV."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ class Filter:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> "Filter":
-        """Read a filter from the query of a request; what is not known is left out."""
+        """Read a filter from the query of a request; unknown values are ignored."""
         names = query.get("decisions", "").split(",")
         section = query.get("section", "")
         return cls(

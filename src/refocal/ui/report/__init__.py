@@ -1,7 +1,7 @@
 """One self-contained HTML page from a log: what was done, with the proof in pictures.
 
 The page loads nothing: pictures are data URLs, style and script are inside, and its content security policy forbids the
-rest. Everything that comes from the log is escaped, because tile names are not to be trusted.
+rest. Everything that comes from the log is escaped, because tile names cannot be trusted.
 """
 
 import base64
@@ -23,7 +23,7 @@ from refocal.core.values import Contrast
 from refocal.core.version import __version__
 from refocal.eventlog.log import read_log
 from refocal.ui.report import drawing
-from refocal.ui.report.pictures import INSET_PX, OVERVIEW_PX, Locate, Pictures, Places, depict
+from refocal.ui.report.pictures import INSET_PX, OVERVIEW_PX, Locate, Locators, Pictures, depict
 from refocal.ui.report.summary import DECISIONS, RETAKE_LINE, Digest, Tile, summarise
 
 __all__ = ["write_report"]
@@ -67,8 +67,8 @@ def write_report(
     log = log / "log.jsonl" if log.is_dir() else log
     found = summarise(read_log(log))
     raw = _inputs(found) if inputs is None else [inputs] if isinstance(inputs, Path) else list(inputs)
-    places = Places(_locate(raw), _locate([log.parent]), _locate([truth] if truth else []))
-    shown = [depict(tile, places, _contrast(found)) for tile in choose(found.tiles, max_pictures)]
+    locators = Locators(_locate(raw), _locate([log.parent]), _locate([truth] if truth else []))
+    shown = [depict(tile, locators, _contrast(found)) for tile in choose(found.tiles, max_pictures)]
     page = _render(found, shown, title)
     with writing(Path(html_path), tag=str(os.getpid())) as part:
         part.write_text(page, encoding="utf-8", errors="replace")

@@ -104,7 +104,7 @@ def _raw(event: Mapping[str, Any], inputs: list[Path]) -> Counts | None:
 
 
 def _way(frames: list[Mapping[str, Any]]) -> str | None:
-    """Draw the positions of the frames that were placed, segments beside each other, a ring around each first one."""
+    """Draw the positions of the frames that were placed, segments side by side, a ring around each first one."""
     ways: dict[int, list[tuple[float, float]]] = {}
     for event in frames:
         if not event["left_out"]:

@@ -28,8 +28,8 @@ Locate = Callable[[str], Path | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where files lie."""
+class Locators:
+    """How the files of a tile are found."""
 
     recorded: Locate
     output: Locate
@@ -68,17 +68,17 @@ class Pictures:
     """Why there are no pictures."""
 
 
-def depict(tile: Tile, places: Places, contrast: Contrast | None = None) -> Pictures:
+def depict(tile: Tile, locators: Locators, contrast: Contrast | None = None) -> Pictures:
     """Read a tile, what was made of it and its truth, and draw all pictures; trouble is told, not raised.
 
     `contrast` holds for all but uint8 tiles; without it, the full range of the dtype.
     """
     try:
         restored = tile.decision == "restored" and tile.output is not None
-        written = places.output(tile.output) if tile.output else None
-        before = _read(places.recorded(tile.path) or (None if restored else written), tile.page, "the recorded tile")
+        written = locators.output(tile.output) if tile.output else None
+        before = _read(locators.recorded(tile.path) or (None if restored else written), tile.page, "the recorded tile")
         after = _read(written, tile.page, "the restored tile") if restored else None
-        known = places.truth(tile.path)
+        known = locators.truth(tile.path)
         exact = _read(known, tile.page, "the truth") if known else None
         for other in (after, exact):
             if other is not None and other.shape != before.shape:

@@ -1,4 +1,4 @@
-"""What a log says, in the shape that the report shows: one `Tile` for each key, and a `Digest` of them all."""
+"""The content of a log as the report shows it: one `Tile` for each key, and a `Digest` of them all."""
 
 import re
 from collections import Counter
@@ -28,7 +28,7 @@ _NUMBERS = (*_GRADED, "seconds", "pixel_nm", "height", "width", "clipped")
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile as its last event describes it; what the log does not say, or says wrongly, is None."""
+    """One tile as its last event describes it; fields that are missing or malformed are None."""
 
     number: int
     name: str
@@ -86,7 +86,7 @@ class Digest:
 
 
 def summarise(events: Iterable[Event]) -> Digest:
-    """Digest the events of a log, in the order of writing; never fails on what an event holds."""
+    """Digest the events of a log, in the order of writing; never fails on the content of an event."""
     events = list(events)
     named = [event for event in events if event.get("event") != "tile" or isinstance(event.get("key"), str)]
     tiles = tuple(_tile(number, event) for number, event in enumerate(latest(named).values()))

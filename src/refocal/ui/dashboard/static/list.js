@@ -43,9 +43,9 @@ function drawHeads() {
   }));
 }
 
-async function refresh(anew = false) {
-  if (!open || (!anew && last === store.news.offset)) return;
-  if (anew) asked.limit = PORTION;
+async function refresh(reset = false) {
+  if (!open || (!reset && last === store.news.offset)) return;
+  if (reset) asked.limit = PORTION;
   last = store.news.offset;
   link.href = `/api/list.csv?${new URLSearchParams(query())}`;
   const { count: all, rows } = await get("list", { ...query(), limit: asked.limit });

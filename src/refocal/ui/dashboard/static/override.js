@@ -1,4 +1,4 @@
-// The operator's word: a small dialog that asks for a note and a name.
+// The operator's verdict: a small dialog that asks for a note and a name.
 import { by, make } from "./dom.js";
 import { post, tell } from "./store.js";
 

@@ -99,7 +99,7 @@ function describe() {
   made.info.replaceChildren(
     make("p", {}, make("span", { class: "chip", of: decision }, make("b", {}, NAMES[decision])), tile.current ? "" : make("span", { class: "quiet" }, " · imaged again since")),
     make("p", { class: "quiet" }, event.error ?? event.reason ?? ""),
-    make("div", { class: "verdicts", role: "group", "aria-label": "Your word" }, ...Object.entries(verdicts).map(([verdict, words]) =>
+    make("div", { class: "verdicts", role: "group", "aria-label": "Your verdict" }, ...Object.entries(verdicts).map(([verdict, words]) =>
       make("button", { type: "button", "aria-pressed": String(word?.verdict === verdict), onclick: () => ask(tile.key, verdict) }, words, make("kbd", {}, { keep: "k", restore: "r", retake: "t" }[verdict])))),
     word ? make("div", { class: "said" }, make("b", {}, `${word.verdict}`), ` by ${word.by}, ${clock(word.time, true)}`, word.note ? make("p", {}, `“${word.note}”`) : "") : "",
     numbers, make("p", { class: "quiet long" }, tile.key));
