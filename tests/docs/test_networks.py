@@ -21,5 +21,16 @@ def test_parameters_and_reach_are_those_of_the_net(kind, options, parameters, wo
     assert getattr(net.reach, word) == int(pixels)
 
 
-def test_every_net_with_a_window_is_in_the_table() -> None:
-    assert {"gran", "edsr", "rdn", "sgpn", "deepdeblur", "srn", "banet", "deblurgan_v2"} <= {row[0] for row in ROWS}
+def test_every_net_with_a_window_is_in_the_table_of_what_nets_see() -> None:
+    windowed = {
+        kind
+        for kind in registry.names("nets")
+        if registry.make("nets", kind, **registry.load("nets", kind).small_options).reach.window is not None
+    }
+    assert windowed
+    assert windowed <= {row[0] for row in ROWS}
+
+
+def test_every_net_is_on_the_page() -> None:
+    named = set(re.findall(r"^\| `(\w+)", PAGE, re.MULTILINE))
+    assert set(registry.names("nets")) <= named
