@@ -95,6 +95,14 @@ def test_the_program_works_with_them(installed: Path, tmp_path: Path) -> None:
     assert "bricks" in run(installed, PROGRAM, "info", stack)
 
 
+def test_a_part_that_its_package_does_not_have_is_one_line(tmp_path: Path) -> None:
+    info = tmp_path / "lost-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lost\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[refocal.gates]\nlost = math:Lost\n")
+    assert "lost declares it as math:Lost, which does not exist" in run(tmp_path, PROGRAM, "list", "gates")
+
+
 def test_every_family_has_a_contract() -> None:
     tested = {getattr(refocal.testing, name).family for name in refocal.testing.__all__}
     assert tested == set(registry.families())
