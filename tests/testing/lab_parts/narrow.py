@@ -14,6 +14,7 @@ class Narrow(nn.Module):
     small_options: ClassVar[dict[str, Any]] = {"width": 2}
     inputs = 1
     outputs = 1
+    frames = 1
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
