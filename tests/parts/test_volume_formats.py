@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,23 @@ class TestEveryVolumeFormat(VolumeFormatContract):
 
 def voxels(rng, dtype="uint8", shape=SHAPE):
     return rng.integers(1, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def test_what_is_a_volume_is_told_without_a_library_or_the_engine(tmp_path):
+    (tmp_path / "v.zarr").mkdir()
+    (tmp_path / "v.zarr" / ".zattrs").write_text("{}")
+    (tmp_path / "v.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (tmp_path / "tile.tif").write_bytes(b"II*\0")
+    code = """
+import sys
+from refocal.parts.volume_formats import is_volume, names_volume
+print([is_volume(path) for path in sys.argv[1:]], [names_volume(path) for path in sys.argv[1:]])
+print([name for name in sys.modules if name in ("zarr", "h5py", "fsspec") or name.startswith("refocal.engine")])
+"""
+    given = [tmp_path / "v.zarr", tmp_path / "v.h5", tmp_path / "tile.tif", tmp_path, "s3://a/b", "x.h5::volumes/raw"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, given)], capture_output=True, text=True, check=True)
+    told = [[True, True, False, False, True, True], [True, True, True, False, True, True]]
+    assert done.stdout.splitlines() == [f"{told[0]} {told[1]}", "[]"]
 
 
 def test_an_empty_axis_is_refused(tmp_path):

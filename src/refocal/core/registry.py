@@ -47,7 +47,7 @@ def load(family: str, kind: str) -> Any:
     UnknownPartError
         If there is no such kind; the message names the nearest one.
     MissingExtraError
-        If the part needs a package that is not installed.
+        If the part needs a package that is not installed, or another package declares a part that it does not have.
     """
     if kind not in names(family):
         raise UnknownPartError(f"no {family.removesuffix('s')} named {kind!r}.{nearest(kind, names(family))}")
@@ -56,7 +56,7 @@ def load(family: str, kind: str) -> Any:
             module = importlib.import_module(f"refocal.parts.{family}.{kind}")
             (public,) = module.__all__
             return getattr(module, public)
-        return _plugins(family)[kind].load()
+        return _of_plugin(family, kind)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in _EXTRAS:
@@ -108,6 +108,17 @@ def _modules(family: str) -> tuple[str, ...]:
     except ModuleNotFoundError as error:
         raise UnknownPartError(f"no family named {family!r}.{nearest(family, families())}") from error
     return tuple(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def _of_plugin(family: str, kind: str) -> Any:
+    entry = _plugins(family)[kind]
+    try:
+        return entry.load()
+    except AttributeError as error:
+        package = entry.dist.name if entry.dist else "another package"
+        raise MissingExtraError(
+            f"{family[:-1]} {kind!r}: {package} declares it as {entry.value}, which does not exist; update or remove it"
+        ) from error
 
 
 @cache

@@ -28,7 +28,7 @@ class VolumeFormatContract(PartContract):
     family: ClassVar[str] = "volume_formats"
     dtypes: ClassVar[tuple[str, ...]] = ("uint8", "int16", "uint16", "float32")
 
-    def test_it_is_told_from_images(self, kind: str, tmp_path: Path) -> None:
+    def test_it_is_not_taken_for_images(self, kind: str, tmp_path: Path) -> None:
         """By its name for outputs, and for inputs by what lies there."""
         place = next(places(kind, tmp_path))
         assert names_volume(place.url)

@@ -1,9 +1,9 @@
 """Volume formats: (z, y, x) counts in chunks, on a disk or in an object store.
 
-A part declares how its volumes are told (`extensions`, `signs`, `magic`), says in which places it `matches`, opens one
-level of a pyramid, and makes an empty volume. What it makes carries our own attribute `refocal`, which says what the
-volume was made from and how. A part imports its library when it opens or makes a volume: all of them are asked whether
-an input is a volume, in runs of plain tiles too.
+A part declares how its volumes are recognised (`extensions`, `signs`, `magic`), says in which places it `matches`,
+opens one level of a pyramid, and makes an empty volume. What it makes carries our own attribute `refocal`, which says
+what the volume was made from and how. A part imports its library when it opens or makes a volume: all of them are asked
+whether an input is a volume, in runs of plain tiles too.
 """
 
 from functools import cache

@@ -1,0 +1,1 @@
+"""A package of a lab: one part of each family, and the microscope that writes what the layout reads."""
