@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refocal.core.values import FolderStatus
+from refocal.core.layout import FolderStatus
 from refocal.engine.watch.heartbeat import resident_bytes
 from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.state import WatchState

@@ -5,10 +5,11 @@
     refocal.grade("tile.tif")                 # Grade(verdict='restore', sigma_px=1.6, ...)
     restored = refocal.restore("tile.tif")    # an array of the same shape and dtype
 
-The names below are public; each is imported when it is first used. The code lies in ten rooms, and a room uses only
-rooms below it:
+The names below are public; each is imported when it is first used. The code lies in rooms, each of which uses
+only those below it:
 
     ui           command line, live page, report, napari
+    testing      contract tests for parts that live in other packages
     api          grade, restore, load and watch
     microscope   beside a running one: calibration, monitoring, alerts, retake lists, and one to practise with
     learn        recipes, training, evaluation, export

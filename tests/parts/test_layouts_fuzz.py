@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refocal.core import registry
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 
 LAYOUTS = registry.names("layouts")
 TILE = "021_000001_{:03d}_2026-01-05T0800021234567.bmp"

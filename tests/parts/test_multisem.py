@@ -8,7 +8,7 @@ import pytest
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.core.values import TileLocation
+from refocal.core.layout import TileLocation
 from refocal.microscope.simulate import Plan, Shares, replay
 
 SECTION = "name_20260105_08-00-00/021_S56R1"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from refocal.core import registry
-from refocal.core.values import TileLocation
+from refocal.core.layout import TileLocation
 from refocal.microscope.simulate import Plan, Shares, replay
 
 FOLDER = "tiles/g0000/t0065"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from refocal.core import registry
-from refocal.core.values import FolderStatus
+from refocal.core.layout import FolderStatus
 from refocal.microscope.simulate import Plan, Shares, kinds, replay
 from refocal.parts.layouts import recognise
 from refocal.testing._part import PartContract

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refocal.core.values import FolderStatus, ImageInfo
+from refocal.core.layout import FolderStatus
+from refocal.core.values import ImageInfo
 from refocal.engine.watch.scanner import Scanner
 from refocal.engine.watch.state import WatchState, version
 from refocal.parts.formats import create_image

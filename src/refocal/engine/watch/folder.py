@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 
 
 @dataclass(slots=True)

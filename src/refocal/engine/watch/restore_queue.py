@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, UnreadableError
+from refocal.core.layout import Layout
 from refocal.core.natural_order import natural
-from refocal.core.values import Contrast, Frames, Gate, Grade, ImageInfo, Layout, Verdict
+from refocal.core.values import Contrast, Frames, Gate, Grade, ImageInfo, Verdict
 from refocal.engine.tiles.reading import read_page
 from refocal.engine.tiles.tiles import Tile
 from refocal.engine.watch.completeness import state_of, waits

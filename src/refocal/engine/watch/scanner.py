@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from refocal.core.layout import FolderStatus, Layout, TileLocation
 from refocal.core.natural_order import natural
-from refocal.core.values import FolderStatus, Layout, TileLocation
 from refocal.engine.watch.completeness import says_whole
 from refocal.engine.watch.folder import Folder, Pending
 from refocal.engine.watch.state import WatchState, version

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, TileError, UnreadableError
-from refocal.core.values import Contrast, Frames, ImageInfo, TileLocation
+from refocal.core.layout import TileLocation
+from refocal.core.values import Contrast, Frames, ImageInfo
 from refocal.engine.tiles.open_files import OpenFiles
 from refocal.engine.tiles.tiles import Tile, contrast_of
 from refocal.engine.watch.completeness import count_pages, is_gone, prove, state_of, waits

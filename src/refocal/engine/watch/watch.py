@@ -20,7 +20,8 @@ from typing import Any, Self
 
 from refocal.core import registry
 from refocal.core.errors import TileError, UsageError
-from refocal.core.values import Contrast, Layout, Restorer
+from refocal.core.layout import Layout
+from refocal.core.values import Contrast, Restorer
 from refocal.engine.job import LOG, Job, Prepared, prepare
 from refocal.engine.loop import Check
 from refocal.engine.tiles.tiles import SCRATCH, check_output

@@ -20,7 +20,8 @@ import numpy as np
 from refocal.core import registry
 from refocal.core.atomic import writing
 from refocal.core.errors import TileError, UnsupportedError, UsageError
-from refocal.core.values import Counts, ImageInfo, TileLocation
+from refocal.core.layout import TileLocation
+from refocal.core.values import Counts, ImageInfo
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.tiles import check_output
 from refocal.imaging.affine_registration import Fit, inner, moved, register

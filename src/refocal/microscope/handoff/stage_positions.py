@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from refocal.core import registry
-from refocal.core.values import FolderStatus, Layout
+from refocal.core.layout import FolderStatus, Layout
 from refocal.microscope.handoff.sections import Section, Tile
 from refocal.parts import layouts
 

@@ -7,7 +7,7 @@ and content.
 import os
 from pathlib import Path
 
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 from refocal.parts.layouts._names import is_aside, is_image, split
 
 __all__ = ["Folder"]

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 from refocal.parts.layouts._names import is_aside, split
 
 __all__ = ["IbeamMsem"]

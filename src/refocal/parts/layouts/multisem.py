@@ -23,7 +23,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 from refocal.parts.layouts._mfov import Coordinates, Metadata, Operations, read_imqa
 from refocal.parts.layouts._names import is_aside, split
 from refocal.parts.layouts._tail import Recent, Tail

@@ -18,7 +18,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 from refocal.parts.layouts._names import is_aside, split
 from refocal.parts.layouts._sessions import NEWEST, Session
 from refocal.parts.layouts._tail import Recent, Tail
