@@ -34,7 +34,7 @@ class DarkLine:
     half_px: float
     """Half of its width, where it is widest."""
     confidence: float
-    """0 to 1: share of the line that is dark, times how much darker it is than what lies beside it."""
+    """0 to 1: share of the line that is dark, times how much darker it is than its surroundings."""
 
     @property
     def angle_deg(self) -> float:
@@ -54,7 +54,7 @@ class DarkLine:
         (x0, y0), (x1, y1) = self.points[0], self.points[-1]
         length = np.hypot(x1 - x0, y1 - y0)
         t = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length
-        # At the border an oblique band goes on beyond the end of its middle.
+        # At the border an oblique band extends beyond the end of its middle.
         ends = self.points[0], self.points[-1]
         before, after = (np.inf if self._leaves(end, shape) else self.cover_px for end in ends)
         inside: Mask = (np.abs(s) <= self.cover_px) & (t > -before) & (t < length + after)
@@ -79,7 +79,7 @@ class Search:
     filled
         Least share of the line that is dark.
     most
-        Look for at most so many.
+        Largest number of folds to look for.
     """
 
     darkness: float = 0.42
@@ -209,7 +209,7 @@ def _chord(point: Reals, along: Reals, shape: tuple[int, ...]) -> tuple[Reals, R
 
 
 def _on_line(mask: Mask, start: Reals, end: Reals) -> Mask:
-    """Say for each pixel of length whether the line is dark there, or a pixel beside it."""
+    """Say for each pixel of length whether the line, or a pixel next to it, is dark there."""
     length = float(np.hypot(*(end - start)))
     t = np.linspace(0, 1, max(2, int(length) + 1))[:, None]
     x, y = np.rint((1 - t) * start + t * end).astype(int).T
@@ -277,7 +277,7 @@ def _half_width(s: Reals) -> float:
 
 
 def _followed(smooth: Pixels, mask: Mask, start: Reals, end: Reals, level: float) -> _Band | None:
-    """Follow a band from end to end: where its middle is, how wide it is, what lies beside it."""
+    """Follow a band from end to end: where its middle is, how wide it is, what is on both sides."""
     length = float(np.hypot(*(end - start)))
     along = (end - start) / length
     normal = np.array([-along[1], along[0]])

@@ -1,8 +1,8 @@
-"""Where a frame shows the specimen, and where the grid: the mask of Wieslander et al. 2021, and its erosion.
+"""Where a frame shows the specimen and where the grid: the mask of Wieslander et al. 2021, and its erosion.
 
 After windowing, the bars of the grid are 0. A stray dark pixel inside the tissue is not a bar: dark components below an
 area are filled before the mask is eroded, which is done by a distance transform (two erosions by a disc of radius r are
-a distance above 2 r). Beyond the border of the image the specimen is taken to go on.
+a distance above 2 r). Beyond the border of the image the specimen is assumed to continue.
 """
 
 import cv2
@@ -33,7 +33,7 @@ def tissue(windowed: Counts, clear_px: float = 0.0, speck_px: int = SPECK_PX) ->
 
 
 def _large(mask: Mask, least_px: int) -> Mask:
-    """Keep the connected components of at least so many pixels."""
+    """Keep the connected components with at least a number of pixels."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     large = np.zeros(count, np.bool_)
     large[1:] = stats[1:, cv2.CC_STAT_AREA] >= least_px

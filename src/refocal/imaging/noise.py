@@ -12,7 +12,7 @@ _BLOCK, _STRIDE, _CUT = 8, 3, 2.7
 
 
 def noise_of(unit: Pixels, memory: float = 0.0) -> float:
-    """Return the noise of a sharp image: what is left of it where planes and straight edges are taken away.
+    """Return the noise of a sharp image: what remains when planes and straight edges are subtracted.
 
     The median absolute response to [1 -2 1] x [1 -2 1], whose gain for white noise is 6 (Immerkaer 1996); the median
     passes over tissue that responds, too. Noise of the one-pole `memory` a along x responds less, 6 - 8a + 2a^2

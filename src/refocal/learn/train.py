@@ -72,7 +72,7 @@ def train(
     Raises
     ------
     BadModelError, BadOptionError
-        If `out` holds the checkpoint of another recipe; if several processes shall stop by the clock.
+        If `out` holds the checkpoint of another recipe; if several processes are to stop by the clock.
     DivergedError
         If a loss or a weight is not finite; the last checkpoint stays as it was.
     """

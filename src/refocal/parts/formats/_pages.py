@@ -1,4 +1,4 @@
-"""Writing, whole or not at all: a hidden `.part` file beside the target, flushed to disk and renamed."""
+"""Writing, whole or not at all: a hidden `.part` file next to the target, flushed to disk and renamed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What microscopes write beside the pixels: pixel size, stage, working distance, dwell time, stigmators, voltage.
+"""What microscopes write in addition to pixels: pixel size, stage, working distance, dwell time, stigmators, voltage.
 
 Every reader takes text and returns a flat dictionary with those of the keys `pixel_nm`, `stage_x_nm`, `stage_y_nm`,
 `working_distance_nm`, `dwell_ns`, `stigmator_x`, `stigmator_y`, `voltage_kv`, `databar_rows` and `microscope` that the
@@ -127,7 +127,7 @@ def read_tescan(text: str) -> dict[str, Any]:
 
 
 def read_side_car(path: Path) -> dict[str, Any]:
-    """Read `name.hdr` or `name-ext.hdr` beside an image, where TESCAN keeps its header."""
+    """Read `name.hdr` or `name-ext.hdr` next to an image, where TESCAN keeps its header."""
     for name in (path.stem + ".hdr", f"{path.stem}-{path.suffix[1:]}.hdr"):
         with suppress(OSError), open(path.with_name(name), "rb") as file:
             return read_tescan(file.read(1 << 20).decode("cp1252", "replace"))
