@@ -1,10 +1,10 @@
-"""How a sharp image of a field lies under a soft one of the same field: an affine map, a blur, a gain and an offset.
+"""Register a sharp image of a field to a soft one of the same field: an affine map, a blur, a gain and an offset.
 
     soft(x) ~ gain * (sharp * gaussian(blur_px))(A x + t) + offset
 
 Coordinates are (x, y) pixels, 0 at the centre of the first pixel. The soft image is left as it was recorded, because a
-net shall later see what the microscope writes; the sharp one is moved onto it. Both are compared in a band: without
-shading, and without the finest detail, which is noise in the one and missing in the other.
+net will later see what the microscope writes; the sharp one is moved onto it. Both are compared in a frequency band:
+without shading, and without the finest detail, which is noise in the one and missing in the other.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """Blur and its direction from scaling exponents, for any specimen.
 
-Blur is the standard deviation of the Gaussian with the same effect on the exponents, everything included: probe, pixel
-and defocus. Exponents at lags 1, 2 and 4 are mapped to it by the tables below, and blended. The tables were fitted to
-the training images, binned by two and blurred by known amounts (`benchmarks/gate.py --fit` prints them): variances of
-blurs add, so differences between blurs of one image fix the tables up to a constant, and that a binned image must be
+Blur is the standard deviation of the Gaussian with the same effect on the exponents. It includes the probe, the pixel
+and the defocus. Exponents at lags 1, 2 and 4 are mapped to it by the tables below, and blended. The tables were fitted
+to the training images, binned by two and blurred by known amounts (`benchmarks/gate.py --fit` prints them): variances
+of blurs add, so differences between blurs of one image fix the tables up to a constant, and that a binned image must be
 half as blurred fixes the constant. One default for all specimens; their spread is 0.1 to 0.25 px below 3 px.
 """
 

@@ -54,7 +54,7 @@ class DarkLine:
         (x0, y0), (x1, y1) = self.points[0], self.points[-1]
         length = np.hypot(x1 - x0, y1 - y0)
         t = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length
-        # At the border an oblique band goes on beyond the end of its middle.
+        # At the border an oblique band extends beyond the end of its middle.
         ends = self.points[0], self.points[-1]
         before, after = (np.inf if self._leaves(end, shape) else self.cover_px for end in ends)
         inside: Mask = (np.abs(s) <= self.cover_px) & (t > -before) & (t < length + after)

@@ -1,4 +1,4 @@
-"""How far a fold was pulled together, measured against its flat neighbours: the classical unfolding."""
+"""How far a fold pulled the section together, estimated from its flat neighbours: the classical unfolding."""
 
 from collections.abc import Sequence
 
@@ -61,7 +61,7 @@ def _normal(values: Pixels) -> Pixels:
 
 
 def sampled(image: Pixels, flow: Reals, cubic: bool = False) -> Pixels:
-    """Return (y, x) pixels at p + flow(p), flow (2, y, x); the border goes on."""
+    """Return (y, x) pixels at p + flow(p), flow (2, y, x); the border is replicated."""
     y, x = fold_geometry.pixels(image.shape)
     mapped: Pixels = cv2.remap(
         image, (x + flow[1]).astype(np.float32), (y + flow[0]).astype(np.float32),

@@ -14,9 +14,9 @@ n is the unit normal. The two are exactly inverse outside the lost band, for eve
 slope is ever formed. Inside it U is -s (w2 - w1) / w2 n, which is continuous and stays in the dark band. (Huang et al.
 2020, algorithm 1, with the sign of the sides, vertical lines and the anchor of the folding put right.)
 
-A line has two or more points; the first and the last segment go on without end. On the hollow side of a bend the fields
-are exact up to the radius of the bend. Positions are pixels, displacements (2, ...) in the order (y, x); a field is to
-be sampled backwards: the value at p comes from p + field(p).
+A line has two or more points; the first and the last segment extend without end. On the concave side of a bend the
+fields are exact up to the radius of the bend. Positions are pixels, displacements (2, ...) in the order (y, x); a field
+is to be sampled backwards: the value at p comes from p + field(p).
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Fold:
     """Loss of displacement per pixel of distance, above 0 and below 1."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no line, or folds that pull apart."""
+        """Refuse fewer than two points, and folds that pull apart."""
         if len(self.points) < 2 or any(a == b for a, b in pairwise(self.points)):
             raise ValueError(f"a fold needs two or more different points, got {self.points}")
         if not 0 <= self.dark_px <= self.lost_px or not 0 < self.decay < 1:
@@ -57,7 +57,7 @@ class Fold:
 
     @property
     def reach_px(self) -> float:
-        """Distance from the line at which nothing of the flat section moves any more."""
+        """Distance from the line beyond which nothing of the flat section moves."""
         return self.lost_px + (self.lost_px - self.dark_px) / self.decay
 
 
@@ -92,7 +92,7 @@ def distance(points: Sequence[Point], y: NDArray[Any], x: NDArray[Any]) -> tuple
 def folding(folds: Sequence[Fold], y: NDArray[Any], x: NDArray[Any]) -> Reals:
     """Return for positions in the image the displacement to where their content lies in the flat section.
 
-    Inside the dark band, which shows nothing, the displacement goes on smoothly to zero at the line. The folds were
+    Inside the dark band, which shows nothing, the displacement falls smoothly to zero at the line. The folds were
     made in the order of the sequence.
     """
     place = _stacked(y, x)

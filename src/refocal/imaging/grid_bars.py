@@ -1,8 +1,8 @@
-"""Where a frame shows the specimen, and where the grid: the mask of Wieslander et al. 2021, and its erosion.
+"""Where a frame shows the specimen and where the grid: the mask of Wieslander et al. 2021, and its erosion.
 
 After windowing, the bars of the grid are 0. A stray dark pixel inside the tissue is not a bar: dark components below an
 area are filled before the mask is eroded, which is done by a distance transform (two erosions by a disc of radius r are
-a distance above 2 r). Beyond the border of the image the specimen is taken to go on.
+a distance above 2 r). Beyond the border of the image the specimen is assumed to continue.
 """
 
 import cv2

@@ -1,4 +1,4 @@
-"""From what the camera counts to 8 bits: one window for a whole data set, proposed from samples, recorded in the log.
+"""From camera counts to 8 bits: one window for a whole data set, estimated from samples, recorded in the log.
 
 Wieslander et al. 2021 set it by hand: white slightly above the brightest structures, black so that the bars of the
 grid become 0 and dark tissue keeps its contrast. It does not matter how many bits were used or whether counts are

@@ -1,7 +1,7 @@
 """Faults of the scan that a single tile shows: rows that are constant or missing, and rows that are shifted.
 
 Rows without any contrast are never written by a detector that has noise. Shifted rows break the continuity of the
-image: the row before them goes on a few pixels to the left or right.
+image: the row before them continues a few pixels to the left or right.
 """
 
 import numpy as np

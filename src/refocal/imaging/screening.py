@@ -1,4 +1,4 @@
-"""What every grader asks before blur: is it large enough, numbers, is there content, is it clipped.
+"""Checks before grading: whether the tile is large enough, has finite pixels, has content, and is not clipped.
 
 The order is part of the contract: a tile without content never raises an alarm.
 """

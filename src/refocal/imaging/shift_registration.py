@@ -1,4 +1,4 @@
-"""Which part of a frame shows what the reference shows: phase correlation, then the enhanced correlation coefficient.
+"""Register a frame to a reference: phase correlation, then the enhanced correlation coefficient.
 
 A warp W is 2x3 and maps coordinates (x, y, 1) of the reference to those of the frame: frame(W p) = reference(p).
 Phase correlation finds shifts up to half a frame, and those beyond by their likeness; the enhanced correlation

@@ -1,4 +1,4 @@
-"""Structure functions of an image: how unlike two pixels are as a function of their distance.
+"""Structure functions of an image: how much two pixels differ as a function of their distance.
 
 ``D_d(l) = <(I(r) - I(r + l d))^2> / 2`` for a lag `l` along the direction `d`. White noise of variance n^2 adds n^2 to
 every D at l >= 1, so increments D(2l) - D(l) are free of noise; their ratio is free of contrast and of polarity; blank

@@ -1,1 +1,1 @@
-"""How models are made, adapted, judged and exported."""
+"""How models are made, adapted, scored and exported."""

@@ -1,8 +1,8 @@
-"""Batch-norm adaptation: a net meets a new specimen by forward passes only (Wieslander et al. 2021).
+"""Batch-norm adaptation: a net is adapted to a new specimen by forward passes only (Wieslander et al. 2021).
 
 Weights stay as they are; the running means and variances of batch norm become those of the new frames. With the usual
 momentum of 0.1 the old statistics keep 0.9^20 = 12 % of their weight after 20 passes, as in the paper; the cumulative
-form forgets them and takes the plain average of all passes.
+form discards them and takes the plain average of all passes.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What is put where: nucleus, mitochondria, reticulum, microtubules, synapses and sheaths, wherever they fit."""
+"""Contents of the cells: nucleus, mitochondria, reticulum, microtubules, synapses and sheaths, wherever they fit."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""What stands inside a drawn cell: each function paints one organelle onto a section, in place.
+"""The organelles of a drawn cell: each function paints one organelle onto a section, in place.
 
 Lengths are nanometres and become pixels through `Sheet.pixel_nm`. Sizes are textbook ones (Peters, Palay & Webster,
 The Fine Structure of the Nervous System, 1991): synaptic vesicle 40 nm, microtubule 24 nm, mitochondrion 200 to 400 nm

@@ -45,7 +45,7 @@ class DemoTile:
 
 
 def demo_tiles(seed: int, *, edge: int = 1024, overlap: int = 96, pixel_nm: float = 4.0) -> list[DemoTile]:
-    """Cut a drawn section into 3x3 overlapping tiles and let most of them go wrong, each in its own way.
+    """Cut a drawn section into 3x3 overlapping tiles and degrade most of them, each in its own way.
 
     Two tiles stay sharp, three are defocused (1.2, 1.8, 2.5 px), one is astigmatic, one noisy, one hopeless (6 px and
     noise), and the last is blank resin.

@@ -1,8 +1,8 @@
 """Drawn bursts with known truth that show what a net does to lines and to empty ground, as numbers.
 
-Wieslander et al. 2021 draw bent lines and spots, and lines in one and in two directions, and spoil them by motion and
-noise, to see grids, wobble, and lines that were never there. Nets that learned from something else are adapted to a
-probe before they are judged by it (`refocal.learn.adapt`). Coordinates are (x, y) pixels; grey values contrast units.
+Wieslander et al. 2021 draw bent lines and spots, and lines in one and in two directions, and degrade them by motion and
+noise, to reveal grids, wobble, and lines that were never there. Nets trained on something else are adapted to a probe
+before they are judged by it (`refocal.learn.adapt`). Coordinates are (x, y) pixels; grey values are contrast units.
 """
 
 from collections.abc import Mapping, Sequence

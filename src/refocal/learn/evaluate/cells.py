@@ -1,12 +1,12 @@
-"""Restorers scored by what restoration is for: identical tiles, one frozen segmenter, cells compared with the truth.
+"""Restorers scored by the cells in their results: identical tiles, one fixed segmenter, comparison with the truth.
 
-Every tile is segmented as it was taken sharp, as it was degraded, and as each restorer gives it back. Whatever differs
-in the scores comes from the pixels: nothing else is tuned, trained or chosen between them.
+Every tile is segmented as recorded (sharp), as degraded, and as returned by each restorer. Any difference between the
+scores comes from the pixels: nothing else is tuned, trained or chosen between them.
 
     gap closed = (blurry - restored) / (blurry - sharp)         of the means over tiles
 
-Confidence intervals are paired: tiles are drawn again with replacement, all methods together. Sections next to each
-other are alike, so intervals over neighbouring sections of one stack are too narrow; take sections apart.
+Confidence intervals are paired: tiles are resampled with replacement, all methods together. Adjacent sections are
+alike, so intervals over neighbouring sections of one stack are too narrow; use sections that are apart.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,9 +65,9 @@ def cut_tiles(
 ) -> Iterator[Tile]:
     """Yield the tiles of labelled stacks: whole stacks for volumes, else sections, whose cells are connected parts.
 
-    A neurite that a section cuts twice is two cells there: no 2-D segmenter could know better. `crop` takes the centre
-    of so many pixels squared, `limit` at most so many sections of each stack, evenly spread (the middle ones of a
-    volume).
+    A neurite that a section cuts twice is two cells there: no 2-D segmenter could know better. `crop` takes the central
+    square with that edge in pixels, `limit` at most that number of sections of each stack, evenly spread (the middle
+    ones of a volume).
     """
     for stack in stacks:
         pages = len(stack.counts)

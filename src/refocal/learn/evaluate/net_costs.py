@@ -1,6 +1,6 @@
-"""The model zoo: what every net of the family costs, and what it brings where scores are given.
+"""The model zoo: the cost of every net of the family, and its quality where scores are given.
 
-Which nets there are is read from the family; a net with presets or backbones has one row for each. Costs are those of
+The nets are read from the family; a net with presets or backbones has one row for each. Costs are those of
 the net alone, on random weights, which take the same time: float32, one grey channel, a batch of images in memory.
 """
 

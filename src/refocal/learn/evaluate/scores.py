@@ -1,7 +1,7 @@
-"""Scores: sharp tiles are degraded, restored by the very `run` that restores on disk, and compared with the truth.
+"""Scores: sharp tiles are degraded, restored by the same `run` that restores files, and compared with the truth.
 
-Every restorer sees the same degraded pixels. Metrics are taken on the raw grey range, borders included. The table has
-mean, standard deviation and count for each group (specimen), degradation and restorer; doing nothing is a row too.
+Every restorer sees the same degraded pixels. Metrics are computed on the raw grey range, borders included. The table
+has mean, standard deviation and count for each group (specimen), degradation and restorer; doing nothing is a row too.
 """
 
 import csv
@@ -126,8 +126,8 @@ def evaluate(
     """Score restorers on degraded tiles and return one row per group and restorer.
 
     Each row holds `group`, `restorer`, `count` and, for each metric, its mean, its standard deviation (`NAME_sd`) and
-    the mean gain over the degraded tile (`NAME_gain`). With `frames` each tile is seen so many times, as a burst whose
-    first frame is the degraded tile.
+    the mean gain over the degraded tile (`NAME_gain`). With `frames` each tile is seen that number of times, as a burst
+    whose first frame is the degraded tile.
     """
     measures = {name: registry.load("metrics", name) for name in metrics}
     scores: dict[tuple[str, str], list[dict[str, float]]] = {}

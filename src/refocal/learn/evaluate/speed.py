@@ -1,6 +1,6 @@
-"""How fast a trained model restores here, against plain PyTorch and against the machine's own matrix products.
+"""How fast a trained model restores on this machine, compared with plain PyTorch and with its matrix products.
 
-Every variant lives in a process of its own (its allocator, its threads, its peak memory), and the processes take turns:
+Every variant runs in a separate process (with its own allocator, threads and peak memory), and the processes alternate:
 one run of each, round after round, so that a busy machine slows all of them alike. Medians are reported; trust ratios.
 """
 
@@ -74,7 +74,7 @@ def restore_rows(
     threads
         Threads; None for all cores.
     truth, seen
-        A sharp (y, x) image in contrast units and what the microscope saw of it; None takes a spoilt drawing.
+        A sharp (y, x) image in contrast units and what the microscope saw of it; None uses a degraded drawing.
     variants
         What to compare.
     also

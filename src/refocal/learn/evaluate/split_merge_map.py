@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 
 def mistakes(got: Labels, truth: Labels, smallest_px: int = 40, share: float = 0.1) -> tuple[Mask, Mask]:
-    """Return where two (y, x) label images differ in kind: borders that are missing, and borders that are too many.
+    """Return where two (y, x) label images differ in kind: missing borders, and superfluous ones.
 
     A segment and a cell belong together where they share at least `smallest_px` pixels and `share` of the smaller of
     the two; a border that is drawn a little beside its place is thus no mistake. Missing are the borders between two

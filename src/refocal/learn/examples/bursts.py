@@ -1,6 +1,6 @@
-"""Bursts to learn from: sharp tiles as many frames of one field, or recorded bursts with their stopped frame.
+"""Bursts for training: sharp tiles as many frames of one field, or recorded bursts with their stopped frame.
 
-Sharp tiles are spoilt by a degradation, each frame in its own way. Recorded bursts are files of several pages, as
+Sharp tiles are degraded, each frame in its own way. Recorded bursts are files of several pages, as
 `refocal.learn.pairs.streams` writes them: first what the stopped microscope saw, then the frames, windowed to 8 bit.
 """
 

@@ -57,7 +57,7 @@ def read_labelled(images: Sequence[str], labels: Sequence[str]) -> list[Labelled
 
 
 def components(labels: Labels) -> Labels:
-    """Number the connected parts of equal labels anew, page by page (4 neighbours); 0 stays 0."""
+    """Renumber the connected parts of equal labels, page by page (4 neighbours); 0 stays 0."""
     found = np.zeros(labels.shape, np.int32)
     for page, into in zip(labels, found, strict=True):
         # Neighbours of different labels must not touch: draw them apart at twice the size.

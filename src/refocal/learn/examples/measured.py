@@ -77,7 +77,7 @@ def read_pairs(inputs: Sequence[str], crop: int | None = None, limit: int | None
 
 
 class MeasuredPairs:
-    """Random crops of measured pairs: examples that come degraded, so the recipe's degradation has nothing to do.
+    """Random crops of measured pairs: the examples are already degraded, so the recipe's degradation does nothing.
 
     Parameters
     ----------

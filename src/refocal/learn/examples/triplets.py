@@ -1,4 +1,4 @@
-"""Sections with their neighbours to learn from: consecutive pages of stacks, the middle one being the truth."""
+"""Sections with their neighbours for training: consecutive pages of stacks; the middle one is the truth."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Tiles whose truth nobody knows, drawn beside those whose truth is known.
+"""Tiles of unknown truth, drawn together with tiles of known truth.
 
 Semi-supervised learning sees both in every step. A tile without truth travels as a hint of an example, `unlabelled`,
-as it was recorded: it is neither degraded nor changed in contrast, for it stands for what the microscope really writes.
+as it was recorded: it is neither degraded nor changed in contrast, because it represents what the microscope writes.
 """
 
 from dataclasses import replace

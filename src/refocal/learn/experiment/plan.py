@@ -2,8 +2,9 @@
 
 It expands to recipes, one for each method, share and seed, all of them checked before any is trained.
 
-A specimen is a folder of pairs (`refocal pair`), or of sharp tiles, which are cut and spoilt once. Of the pairs of the
-specimen `learn` a share keeps its truth; the blurry tiles of the others, and of other specimens, may be seen without.
+A specimen is a folder of pairs (`refocal pair`), or of sharp tiles, which are cut and degraded once. Of the pairs of
+the specimen `learn` a share keeps its truth; the blurry tiles of the others, and of other specimens, may be seen
+without.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Conduct an experiment: each run is trained by the one loop and scored by the one `evaluate`.
+"""Run an experiment: each run is trained by the usual loop and scored by the usual `evaluate`.
 
-Every method sees the same pairs of a share and seed, takes as many steps, and is scored on the same fields, which
-nobody trained on. A run that is finished is not done again.
+For a share and seed, every method sees the same pairs, takes the same number of steps, and is scored on the same
+fields, which no training saw. Finished runs are not repeated.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def conduct(
 ) -> dict[Run, dict[str, Any]]:
     """Train and score every run that is not finished; return {run: {specimen: {metric: value}}}.
 
-    A run whose loss was not finite any more has the key `diverged` in place of specimens.
+    A run whose loss was no longer finite has the key `diverged` in place of specimens.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def prepare(experiment: "Experiment", given: Mapping[str, Path], out: Path) -> d
     ----------
     given
         For each specimen a folder of pairs, with train and test as `refocal pair` leaves them, or sharp tiles. Those
-        are split by folder (by image, if there is one folder), cut to squares, spoilt, and written into `out`.
+        are split by folder (by image, if there is one folder), cut to squares, degraded, and written into `out`.
     out
         Folder for what is made; what is there already is taken, if it was made in the same way.
 

@@ -1,4 +1,4 @@
-"""A model in 8-bit integers, for CPUs: calibrated on tiles of the one who will use it, measured on others of them.
+"""A model in 8-bit integers, for CPUs: calibrated on the user's own tiles, measured on others of them.
 
     q = clip(round(x / step) + zero)    of activations: one step and zero a layer, from their range on the tiles
                                         of weights: one step an output channel, zero = 0 (Jacob et al. 2018)
@@ -66,7 +66,7 @@ def quantise(model: str | Path, tiles: Sequence[Truth], out: Path, most_db: floa
     model
         Name of a shipped model, or path of a model file.
     tiles
-        Focused tiles of the specimens that it shall restore, two or more. They are degraded as in its training.
+        Tiles in focus of the specimens that it will restore, two or more. They are degraded as in its training.
     out
         NAME.safetensors.
     most_db

@@ -1,1 +1,1 @@
-"""Pairs to learn from, found in recordings: soft and sharp tiles, streams and stopped frames."""
+"""Training pairs found in recordings: soft and sharp tiles, streams and stopped frames."""

@@ -1,7 +1,7 @@
-"""Recorded experiments: folders with a stream and stopped frames, and who learns from what.
+"""Recorded experiments: folders with a stream and stopped frames, split into training, validation and test.
 
-How the published data (zenodo record 4113244) lie in their archive is not known here, so no names are relied on: a
-sequence is a folder that holds, directly or one level below, images of two sizes, the larger ones being the stopped
+It is not known here how the published data (zenodo record 4113244) are arranged in their archive, so no names are used:
+a sequence is a folder that holds, directly or one level below, images of two sizes, the larger ones being the stopped
 frames. Streams are many files or stacks; the order is that of the names.
 """
 

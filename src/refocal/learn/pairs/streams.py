@@ -1,8 +1,8 @@
-"""A stream beside stopped frames of the same places: what is blurred and noisy beside what is true.
+"""A stream paired with stopped frames of the same places: blurred and noisy frames with the truth.
 
-As Wieslander et al. 2021 made their data, without a hand in it: for each stopped frame the frame of the stream that
-matches it best, and its neighbours in time, are registered to it; all are cut to what they share, and windowed to 8
-bits. Stopped frames of a finer pixel are averaged to that of the stream, and their grey values are fitted to it.
+As Wieslander et al. 2021 made their data, but automatically: for each stopped frame, the frame of the stream that
+matches it best, and its neighbours in time, are registered to it; all are cropped to what they share, and windowed to 8
+bits. Stopped frames with finer pixels are averaged to those of the stream, and their grey values are fitted to it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
-"""Pairs to learn from: soft and sharp images of the same fields are registered, judged, cut, and split by section.
+"""Training pairs: soft and sharp images of the same fields are registered, assessed, cropped, and split by section.
 
-The soft image is cut and otherwise left as it was recorded. The sharp one is moved onto it and takes its gain and
-offset. What does not fit is named in `pairs.csv` with its reason, and is not written.
+The soft image is cropped and otherwise left as recorded. The sharp one is resampled onto it and takes its gain and
+offset. Pairs that do not fit are named in `pairs.csv` with the reason, and are not written.
 """
 
 import csv
@@ -48,7 +48,7 @@ class Limits:
     """Median shift between parts that is left; scans that drift unlike each other have more."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit."""
+        """Refuse values that cannot be limits."""
         if not (0 < self.residual <= 1 and 0 < self.overlap <= 1 and min(self.scale, self.shear, self.local_px) > 0):
             raise UsageError(f"limits are positive, residual and overlap at most 1; got {asdict(self)}")
 

@@ -21,7 +21,7 @@ def draw(value: Range, rng: np.random.Generator, log: bool = False) -> float:
 
 
 def check_range(name: str, value: Range, low: float = 0.0, high: float = np.inf) -> None:
-    """Refuse numbers and ranges outside low..high, and ranges that are upside down.
+    """Refuse numbers and ranges outside low..high, and reversed ranges.
 
     Raises
     ------

@@ -13,7 +13,7 @@ __all__ = ["Drift"]
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Shear and stretch each frame by `drift_px`, the way the specimen makes during the frame.
+    """Shear and stretch each frame by `drift_px`, the path of the specimen during the frame.
 
     A pixel is exposed for nanoseconds, so drift distorts and does not blur. The middle of the frame stays in place.
     The stage's settling adds `settle_px exp(-row / settle_rows)` in a direction of its own. The hint

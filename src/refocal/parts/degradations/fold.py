@@ -1,4 +1,4 @@
-"""Fold: the support film lies in a fold, which hides a band of the section and pulls together what lies beside it."""
+"""Fold: the support film is folded, which hides a band of the section and pulls the tissue on both sides together."""
 
 from dataclasses import dataclass
 

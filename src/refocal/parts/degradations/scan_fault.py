@@ -13,7 +13,7 @@ __all__ = ["ScanFault"]
 
 @dataclass(frozen=True, slots=True)
 class ScanFault:
-    """Spoil a block of `rows` rows of the target frame.
+    """Damage a block of `rows` rows of the target frame.
 
     `shifted` rows lie `shift_px` to one side, `constant` rows repeat one grey level, `missing` rows are 0 at the
     start or the end of the frame; `mixed` draws one. The hint `lost` is the (y, x) mask of the rows.
@@ -31,7 +31,7 @@ class ScanFault:
             raise ValueError(f"fault must be shifted, constant, missing or mixed, got {self.fault!r}")
 
     def __call__(self, example: Example, rng: np.random.Generator, /) -> Example:
-        """Spoil the target frame."""
+        """Damage the target frame."""
         pixels = example.frames.counts.copy()
         image = pixels[example.frames.target]
         height, width = image.shape

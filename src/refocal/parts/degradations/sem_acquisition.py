@@ -1,4 +1,4 @@
-"""The whole way of a scanning image, from the section to the file."""
+"""The complete path of a scanning image, from the section to the file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["SemAcquisition"]
 
 @dataclass(frozen=True, slots=True)
 class SemAcquisition:
-    """Degrade a sharp, quiet tile in the physical order, with the ranges of volume electron microscopy at 4 nm.
+    """Degrade a sharp, low-noise tile in the physical order, with the ranges of volume electron microscopy at 4 nm.
 
     Geometry, probe, charging and background, shot noise, detector bandwidth, amplifier noise, rows, rounding. The
     probe is Gaussian, disc, wave-optical or astigmatic, the same over the tile or (15 %) not; 30 % of the tiles are

@@ -19,7 +19,7 @@ class Stream:
     The stage makes `length_px` on average while a frame is exposed, with a relative spread of `uneven` from frame to
     frame, along `angle_deg` (90 is y) with a bend, plus a random walk (see `motion`). `electrons` per pixel at white
     are counted; `nyquist` is the transfer of the camera at half a cycle per pixel, `read` its noise in electrons.
-    Frames but the target come from a fraction of a pixel beside it: they are resampled, with errors of `slack_px`.
+    All frames except the target are off by a fraction of a pixel: they are resampled, with errors of `slack_px`.
     Pixels are clipped to 0..1, as windows of eight bits do. The hint `kernels` has one for each frame.
     """
 

@@ -1,4 +1,4 @@
-"""Vibration: the beam and the specimen swing against each other while the beam scans."""
+"""Vibration: the beam and the specimen oscillate relative to each other during the scan."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ __all__ = ["Vibration"]
 
 @dataclass(frozen=True, slots=True)
 class Vibration:
-    """Displace each pixel by a sum of swings, sampled at the time at which the pixel is exposed.
+    """Displace each pixel by a sum of oscillations, sampled at the time at which the pixel is exposed.
 
     There is one swing at the mains frequency (0 for none) and `tones` at frequencies drawn log-uniformly; together
     they stay within `amplitude_px`. Row and pixel times follow from `dwell_ns` and `line_px`, the pixels that a line

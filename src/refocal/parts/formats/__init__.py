@@ -1,7 +1,7 @@
 """Formats: files. Open, create, pixel size, metadata; the only place that knows file libraries.
 
 The content of a file decides its format, not its name: acquisition programs write BMP files that end in `.png`.
-Files are opened read-only, and new ones appear under their name only when they are whole.
+Files are opened read-only, and new ones get their name only once they are complete.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What microscopes write beside the pixels: pixel size, stage, working distance, dwell time, stigmators, voltage.
+"""What microscopes write in addition to pixels: pixel size, stage, working distance, dwell time, stigmators, voltage.
 
 Every reader takes text and returns a flat dictionary with those of the keys `pixel_nm`, `stage_x_nm`, `stage_y_nm`,
 `working_distance_nm`, `dwell_ns`, `stigmator_x`, `stigmator_y`, `voltage_kv`, `databar_rows` and `microscope` that the

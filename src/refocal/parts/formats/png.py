@@ -1,7 +1,7 @@
 """PNG: 8- and 16-bit grey with pixel size (pHYs) and comments.
 
-A PNG is a list of chunks, each with its length and CRC. The list is walked when the file is opened, so a truncated
-file is found at once; the CRCs are checked when pixels are read, because decoders return half an image without a word.
+A PNG is a list of chunks, each with its length and CRC. The list is walked when the file is opened, so a truncated file
+is found at once; the CRCs are checked when pixels are read, because decoders return half an image without reporting it.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""Gates: whether to restore. `Frames` to a `Grade` with a verdict and its reason."""
+"""Gates decide whether to restore: `Frames` to a `Grade` with a verdict and its reason."""

@@ -1,8 +1,8 @@
-"""Grade by what a calibration learned of this microscope and this specimen.
+"""Grade by a calibration to this microscope and this specimen.
 
-First the questions of `sharpness` (large enough, numbers, content, clipped), then, from six features of the tile:
-keep if the upper bound of its blur is small, take again if it is softer than anything calibrated or the lower bound of
-its quality after restoring is too low, else restore. Each bound holds for 90 % of new tiles.
+First come the questions of `sharpness` (large enough, numbers, content, clipped). Then, from six features of the tile:
+keep if the upper bound of its blur is small, retake if it is softer than anything calibrated or the lower bound of its
+quality after restoring is too low, else restore. Each bound holds for 90 % of new tiles.
 """
 
 import math
@@ -21,7 +21,7 @@ _TOLERANCE = 0.02
 
 
 class Calibrated:
-    """Say by a calibration whether a tile is kept, restored or taken again.
+    """Decide from a calibration whether a tile is kept, restored or imaged again.
 
     `sigma_px` is the blur beyond that of the known-good tiles, `expected` the quality after restoring, dB. Tiles that
     are unlike the calibrated ones are graded all the same, and the reason says so.
@@ -88,7 +88,7 @@ class Calibrated:
         return Grade(verdict, reason, blurred.mean, noise, *along, quality.mean, structure=seen.found)
 
     def same_pixel(self, pixel_nm: float | None) -> None:
-        """Check that a pixel size is that of the calibration; one that is not known is.
+        """Check that a pixel size is that of the calibration; an unknown one passes.
 
         Raises
         ------

@@ -15,7 +15,7 @@ _SMALLEST_PX = 32
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Looks for dark lines that cross a section; the lines themselves come from `dark_lines.Search`.
+    """Look for dark lines that cross a section, as folds of the support film do.
 
     Parameters
     ----------

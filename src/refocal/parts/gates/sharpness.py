@@ -1,10 +1,10 @@
 """Grade focus without a reference: blur, noise and direction from noise-cancelled structure-function exponents.
 
-The order of the questions is part of the contract: is it large enough, are they numbers, is there any content, is it
-clipped, and only then how soft is it. A tile without content therefore never raises an alarm.
+The order of the questions is part of the contract: is the tile large enough, are its pixels numbers, is there any
+content, is it clipped, and only then how soft is it. A tile without content therefore never raises an alarm.
 
-Blur is the standard deviation of the Gaussian with the same effect on the exponents, everything included: probe, pixel
-and defocus; see `_blur`.
+Blur is the standard deviation of the Gaussian with the same effect on the exponents, including probe, pixel and
+defocus; see `refocal.imaging.blur_scale`.
 """
 
 import math
@@ -22,7 +22,7 @@ __all__ = ["Sharpness"]
 
 @dataclass(frozen=True, slots=True)
 class Sharpness:
-    """Say by its blur whether a tile is kept, restored or taken again.
+    """Decide from its blur whether a tile is kept, restored or imaged again.
 
     The target frame is graded as a whole; `valid` is not used, because blank areas drop out by themselves. A tile
     smaller than 32 px, or without any measurable exponent, is kept as it is and the reason says so; one with NaN or

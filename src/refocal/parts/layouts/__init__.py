@@ -1,7 +1,7 @@
-"""Layouts: folders. How acquisition programs lay tiles out, name them, and say "complete".
+"""Layouts: how acquisition programs arrange tiles in folders, name them, and mark them as complete.
 
-A layout reads identity from names, and completeness and stage positions from the logs and side-cars that the program
-leaves; it never writes, and never opens an image.
+A layout reads identity from names, and completeness and stage positions from the logs and side-car files of the
+program; it never writes, and never opens an image.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Relative posix names, and which of them nobody means."""
+"""Relative posix names, and which of them to ignore."""
 
 from refocal.core import registry
 

@@ -1,8 +1,8 @@
-"""Text files that another program is still writing: read what is new, whole lines first, and never complain.
+"""Text files that another program is still writing: read what is new, complete lines first, and never raise.
 
-The writer may be in the middle of a line, on a share that answers now and then, in an encoding nobody asked for
-(cp1252, UTF-16), with space allocated ahead (zeros). Zero bytes are dropped, which also makes the ASCII of UTF-16
-readable; a line that is not UTF-8 is taken as cp1252.
+The writer may be in the middle of a line, on a share that answers intermittently, in an unexpected encoding (cp1252,
+UTF-16), with space allocated ahead (zeros). Zero bytes are dropped, which also makes the ASCII of UTF-16 readable; a
+line that is not UTF-8 is taken as cp1252.
 """
 
 import os
@@ -22,7 +22,7 @@ class Reader(Protocol):
     """Learns a file line by line; learning a line twice must change nothing."""
 
     def clear(self) -> None:
-        """Forget everything: the file was written anew."""
+        """Forget everything: the file was replaced."""
         ...
 
     def learn(self, line: str) -> None:

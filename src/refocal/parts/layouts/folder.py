@@ -1,7 +1,6 @@
 """Any tree of images: the section is the folder, the tile the name without its extension.
 
-Nobody says what is complete, so nothing is, and no folder is ever closed: whoever watches has to look at sizes, times
-and content.
+Nothing is marked as complete, and no folder is ever closed: a watch has to go by sizes, times and content.
 """
 
 import os

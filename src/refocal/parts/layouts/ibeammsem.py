@@ -3,8 +3,8 @@
     scans/scan_010/slabs/slab_0399/mfovs/mfov_0022/sfov_001.png        files are counted from 1
                                                    thumbnail_001.png   not a tile
 
-Each scan of a slab is a surface of its own, so slab and scan together are the section. The metadata are one Zarr
-archive elsewhere, which is not read: nothing is complete, and nothing closes.
+Each scan of a slab is a separate surface, so slab and scan together are the section. The metadata are one Zarr archive
+elsewhere, which is not read: nothing is marked as complete, and nothing closes.
 """
 
 import os

@@ -8,7 +8,7 @@ r"""SBEMimage: slices of a block, or sections of an array, imaged tile by tile i
       meta/logs/metadata_<time>.txt     SESSION: {...}, TILE: {...}, SLICE COMPLETE: {...}
 
 A tile folder is never closed: every slice adds a file to each. A tile is grabbed as `grab.tif`, written again under its
-name, inspected, and perhaps deleted and grabbed anew under the same name. So it is complete only when a log names it,
+name, inspected, and perhaps deleted and grabbed again under the same name. So it is complete only when a log names it,
 which happens once it is accepted. The logs are one pair for each session; only the newest pair grows.
 """
 

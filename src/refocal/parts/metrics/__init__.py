@@ -1,4 +1,4 @@
-"""Metrics: how good. Plain functions `(got, truth) -> float` on images in contrast units, or on label images.
+"""Metrics: scores of results. Plain functions `(got, truth) -> float` on images in contrast units, or on label images.
 
 A metric of labels says so in its signature: its first parameter is annotated as `refocal.core.values.Labels`, and what
 it takes by keyword are the conventions, which belong to every score that is quoted.

@@ -5,7 +5,7 @@ The distance between two normal distributions fitted to the features of the tile
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
 
 It compares how things look, not where they are, and has no unit. "FID" in papers means Inception-v3 features, trained
-on photographs; these here are others, so the number may be compared with itself only. Quote features, tile and stride.
+on photographs; these are different, so the number is only comparable with itself. Quote features, tile and stride.
 """
 
 import itertools
@@ -46,7 +46,7 @@ def fid(got: Pixels, truth: Pixels, *, features: Features = textures, tile: int 
         What is compared; by default `textures`. `refocal.models.torch_weights.features_of` makes them from a torch
         module, such as the `encoder` of a net of contours.
     tile, stride
-        Squared tiles of so many pixels, this far apart. There should be several times more tiles than features.
+        Edge of the square tiles, and their distance, in pixels. There should be several times more tiles than features.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Nets: what learns. Each part is an `nn.Module` with JSON-able arguments that declares its `reach`."""
+"""Nets. Each part is an `nn.Module` with JSON-able arguments that declares its `reach`."""

@@ -1,8 +1,8 @@
 """The dense U-Net under a burst net, with global max pooling in the encoder only (Wieslander et al. 2021).
 
 A layer is batch norm - ReLU - convolution - dropout and sees everything before it in its block. The decoder's blocks
-pass on what is new in them, the last one everything (as FC-DenseNet does). Pooling puts the maximum over the frames
-beside all features of a level, be they own or shared already.
+pass on their new features, the last one all of them (as in FC-DenseNet). Pooling concatenates the maximum over the
+frames with all features of a level, whether own or already shared.
 """
 
 from typing import Any
@@ -141,7 +141,7 @@ def _each(part: Any, tracks: Tracks) -> Tensor:
 
 
 def _pooled(tracks: Tracks) -> Tracks:
-    """Put the maximum over the frames beside all features; that of shared ones is what they are."""
+    """Concatenate all features with their maximum over the frames; shared features are their own maximum."""
     old = () if tracks.shared is None else (tracks.shared, tracks.shared)
     return tracks._replace(shared=torch.cat((*old, maximum(tracks)), 1))
 

@@ -1,7 +1,7 @@
 """Tracks: what a burst net knows of each frame, and what it knows of the burst.
 
 Features of all frames are `own` (batch * frame, channel, y, x), folded into the batch axis, so that every frame passes
-the same weights. Global max pooling takes the maximum over the frames and puts it beside each frame's own features. As
+the same weights. Global max pooling concatenates the maximum over the frames with each frame's own features. As
 all frames get the same maximum, it is kept once, `shared` (batch, channel, y, x), and a convolution of the two side by
 side is the sum of a convolution of each: the same algebra, most of it done once a burst instead of once a frame.
 """

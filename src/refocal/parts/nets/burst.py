@@ -1,7 +1,7 @@
 """Burst: many registered frames of one field, blurred and noisy, to one image, whatever their number and order.
 
-Every frame passes the same weights, and frames meet in global max pooling only (Aittala & Durand 2018, Wieslander et
-al. 2021; see `_tracks`). A permutation of the frames thus changes nothing.
+Every frame passes through the same weights, and frames interact only through global max pooling (Aittala & Durand 2018,
+Wieslander et al. 2021; see `_burst_features`). A permutation of the frames thus changes nothing.
 """
 
 from typing import Any, ClassVar, Literal
@@ -44,9 +44,9 @@ class Burst(nn.Module):
     weight_norm
         Of the plain U-Net: whether convolutions have weight norm.
     squeeze
-        Fold squares of so many pixels into channels first, and unfold them at last.
+        Fold squares of this many pixels into channels at the input, and unfold them at the output.
     image_residual
-        Learn what is to be added to the mean of the frames, which every frame then sees beside itself.
+        Learn what to add to the mean of the frames, which is then an input along with every frame.
     """
 
     frames = 0

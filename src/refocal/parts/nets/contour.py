@@ -1,4 +1,4 @@
-"""A U-Net that draws cells and their borders, for measuring restoration by segmentation (Ronneberger et al. 2015).
+"""A U-Net that predicts cells and their borders, for scoring restoration by segmentation (Ronneberger et al. 2015).
 
 Two answers per pixel, as logits: inside a cell, and on a contour between cells. A small net has 1.1 million parameters
 (`width=24, levels=3`). Nothing in it depends on the rest of the image beyond its halo, so tiles have no seams.

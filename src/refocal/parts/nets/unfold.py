@@ -1,4 +1,4 @@
-"""Unfold: a residual U-Net that looks at a folded section and a flat reference and says how to pull it apart.
+"""Unfold: a residual U-Net that predicts from a folded section and a flat reference how to pull the section apart.
 
 Huang et al. 2020. Batch normalisation is in training mode here whenever the net is trained; the paper's code left it in
 evaluation mode after its first validation.

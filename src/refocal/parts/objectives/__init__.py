@@ -1,1 +1,1 @@
-"""Objectives: what learning minimises. `(net, batch) -> {name: loss}`; a critic lives in its objective's file."""
+"""Objectives: what training minimises. `(net, batch) -> {name: loss}`; a critic lives in its objective's file."""

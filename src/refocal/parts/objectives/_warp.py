@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Return (batch, channel, y, x) sampled at p + flow(p), flow (batch, 2, y, x) in px; borders go on.
+    """Return (batch, channel, y, x) sampled at p + flow(p), flow (batch, 2, y, x) in px; borders are replicated.
 
     Bicubic with the kernel of Keys (a = -0.75), which is also OpenCV's, so training sees what the fold restorer makes.
     """

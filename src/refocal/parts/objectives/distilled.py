@@ -11,7 +11,7 @@ __all__ = ["Distilled"]
 class Distilled(nn.Module):
     """L1 to the truth plus L1 to what a teacher makes of the same frames.
 
-    The teacher's answer lacks what nobody can predict of the truth, so a small net needs fewer steps; each of them
+    The teacher's output lacks what cannot be predicted of the truth, so a small net needs fewer steps; each of them
     costs a pass through the teacher.
 
     Parameters

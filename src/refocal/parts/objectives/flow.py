@@ -11,7 +11,7 @@ __all__ = ["Flow"]
 
 
 class Flow(nn.Module):
-    """Teach a net to unfold frames (previous, folded, next), whose hint `flow` is what it shall say.
+    """Teach a net to unfold frames (previous, folded, next), whose hint `flow` is the target.
 
     Parameters
     ----------

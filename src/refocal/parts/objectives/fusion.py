@@ -12,7 +12,7 @@ from refocal.parts.objectives._warp import warp
 __all__ = ["Fusion"]
 
 _KNOTS = 3
-"""The error of the flow is drawn at so many places along each edge of the crop, and smooth between them."""
+"""The error of the flow is drawn at this many places along each edge of the crop, and is smooth between them."""
 
 
 class Fusion(nn.Module):

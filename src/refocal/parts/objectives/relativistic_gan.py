@@ -94,7 +94,7 @@ class _Relative(nn.Module):
         self.critic.learn(self._loss(fake, real, 1.0))
 
     def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
-        """Return what the net shall minimise."""
+        """Return the loss of the net."""
         return self._loss(self.critic(restored), self.critic(truth), -1.0)
 
     def _loss(self, fake: Tensor, real: Tensor, margin: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The losses of SGPN: few pairs teach what is true, many blurry tiles without a truth must look as good.
+"""The losses of SGPN: few pairs teach the truth, and many restored tiles without a truth must look as good.
 
     net:     content |x - z| + adversarial (D(T z) - 1)^2 + unsupervised (D(T z) - D(T u))^2 + perceptual
     critic:  (D(T x) - 1)^2 / 2 + D(T z)^2 / 2                                                          (eq. 9)

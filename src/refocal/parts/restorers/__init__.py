@@ -1,1 +1,1 @@
-"""Restorers: what restores. A batch of `Frames` to a list of `Restored`, numpy at the border."""
+"""Restorers: a batch of `Frames` to a list of `Restored`, numpy at the border."""

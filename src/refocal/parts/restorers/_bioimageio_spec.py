@@ -90,7 +90,7 @@ Fetch = Callable[[str, int], bytes]
 
 
 def _opened(path: Path) -> tuple[Fetch, str]:
-    """Return what reads a file of the package, at most so many bytes, and the name of its description."""
+    """Return a reader of the package's files, limited in bytes, and the name of its description."""
     if path.is_file() and path.suffix not in (".yaml", ".yml"):
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if PurePosixPath(n).name in _NAMES]

@@ -1,4 +1,4 @@
-"""Images through a net on a GPU, host to host: batches, channels last, bfloat16, copies beside the arithmetic.
+"""Images through a net on a GPU, host to host: batches, channels last, bfloat16, copies during the arithmetic.
 
     counts -> pinned memory -> device: scaled, restored in one captured graph, scaled back -> pinned memory -> counts
 
@@ -32,7 +32,7 @@ class Pipeline:
     device, half
         Where it runs, and whether in bfloat16.
     batch_px
-        At most so many pixels go through at once, but at least one image.
+        Largest number of pixels processed at once, but at least one image.
     graphs
         Capture the arithmetic of each shape as a CUDA graph.
     compiled

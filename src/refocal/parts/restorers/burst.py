@@ -30,7 +30,7 @@ class Burst:
     runtime
         The restorer that runs it: `openvino_model`, `onnx_model` or `torch_model`.
     tile_px
-        Images are cut into tiles with cores of so many pixels squared. The nets of the papers need 256 to stay below
+        Images are cut into tiles with cores of this many pixels squared. The nets of the papers need 256 to stay below
         3 GiB with five frames.
 
     Raises

@@ -1,7 +1,7 @@
 """Merge: registered frames to one without learning, and what restores single images after it: the baselines of bursts.
 
-The mean of n frames has 1 / sqrt(n) of their noise and the mean of their blurs. The median bears frames that went
-wrong. The best frame is the one with the most detail. Shift-and-add first moves frames by what registration left.
+The mean of n frames has 1 / sqrt(n) of their noise and the mean of their blurs. The median tolerates bad frames. The
+best frame is the one with the most detail. Shift-and-add first corrects the residual shifts.
 """
 
 from collections.abc import Mapping, Sequence
