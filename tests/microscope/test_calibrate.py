@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from refocal.core.values import ImageInfo
 from refocal.parts.formats import create_image
 
-CHEAP = ("--restorer", "wiener", "--crop", "128", "--each", "24", "--date", "2026-01-01", "-q")
+CHEAP = ("--restorer", "wiener", "--samples", "crop=128,each=24", "-q")
 
 
 def tile(seed: int, sigma: float = 0.6, side: int = 160) -> np.ndarray:
