@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.resources import files as installed_files
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,7 +129,9 @@ def test_doctor_finds_what_an_update_left_behind(
     (tmp_path / "refocal" / "new" / "__pycache__").mkdir(parents=True)
     (tmp_path / "refocal" / "new" / "__init__.py").touch()
     stale = metadata.EntryPoint("refocal", "refocal.cli:main", "console_scripts")
-    monkeypatch.setattr(metadata, "distribution", lambda _: SimpleNamespace(entry_points=[stale]))
+    monkeypatch.setattr(
+        metadata, "distribution", lambda _: SimpleNamespace(entry_points=[stale], version="99", requires=[])
+    )
     monkeypatch.setattr("refocal.ui.cli.doctor.files", lambda _: tmp_path / "refocal")
     rows = {row["what"]: row for row in map(json.loads, inside("doctor", "--json", code=1).out.splitlines())}
     for what, words in (
@@ -164,8 +166,8 @@ def test_leftover_folders_are_no_families_and_no_parts(monkeypatch: pytest.Monke
     (tmp_path / "new" / "__init__.py").touch()
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "gone.cpython-311.pyc").touch()
-    monkeypatch.setattr("refocal.parts.__path__", [str(tmp_path)])
-    monkeypatch.setattr("refocal.parts.gates.__path__", [str(tmp_path)])
+    for package in [import_module(name) for name in ("refocal.parts", "refocal.parts.gates")]:
+        monkeypatch.setattr(package, "__path__", [str(tmp_path)])
     assert registry.families.__wrapped__() == ("new",)
     assert registry._modules.__wrapped__("gates") == ("new",)
 

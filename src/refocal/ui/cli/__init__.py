@@ -86,7 +86,7 @@ def load(command: str | None = None) -> None:
     for name in [command] if command in found else found:
         importlib.import_module(f"refocal.ui.cli.{name}")
     order = (*Panel,)  # `list` is a command of this package by now
-    app.registered_commands.sort(key=lambda one: (order.index(Panel(one.rich_help_panel)), one.name or ""))
+    app.registered_commands.sort(key=lambda one: (order.index(one.rich_help_panel), one.name or ""))
 
 
 def _say(error: object, code: int) -> NoReturn:
