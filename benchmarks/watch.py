@@ -72,7 +72,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     settings = Settings(layout="multisem", restores=not options.no_restore)
     with Watch(raw, out, job, settings, on_event=hear) as running:
         writer = subprocess.Popen([
-            REPLAY, "replay", "multisem", raw, "--sections", str(sections), "--mfovs", str(mfovs),
+            REPLAY, "replay", "multisem", raw, "--plan", f"sections={sections},mfovs={mfovs}",
             "--size", options.size,
             "--tiles-per-second", str(options.speed), "--truth", folder / "truth.jsonl", "--json",
             "--share", f"soft={options.soft}",

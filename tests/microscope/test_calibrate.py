@@ -7,7 +7,7 @@ import pytest
 
 from drawn import cells, save
 
-CHEAP = ("--restorer", "wiener", "--crop", "128", "--each", "24", "--date", "2026-01-01", "-q")
+CHEAP = ("--restorer", "wiener", "--samples", "crop=128,each=24", "-q")
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def test_requests_that_are_wrong(tmp_path):
 
 def test_command(inside: Program, tmp_path):
     out = tmp_path / "scope"
-    done = inside("replay", "multisem", str(out), "--beams", "7", "--mfovs", "1", "--size", "64x48", "--json")
+    done = inside("replay", "multisem", str(out), "--plan", "beams=7,mfovs=1", "--size", "64x48", "--json")
     row = json.loads(done.out)
     assert row["tiles"] == 14
     assert Path(row["truth"]).is_file()

@@ -228,7 +228,7 @@ def test_streams_and_stopped_frames_become_pairs_to_learn_from(inside: Program, 
     scope = Microscope(edge_px=96, step_px=12, exposure=0.15, electrons=150)
     for number in range(2):
         save(record(tissue(images), scope, 2, (number,)), tmp_path / "recorded" / f"s{number}")
-    said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "pairs", "--frames", "3", "--test", "s0")
+    said = inside("pair", tmp_path / "recorded", "--stream", "-o", tmp_path / "pairs", "--frames", "3", "--test", "s0")
     assert "2 test" in said.err
     rows = (tmp_path / "pairs" / "pairs.csv").read_text().splitlines()
     assert len(rows) == 5
@@ -240,9 +240,9 @@ def test_streams_and_stopped_frames_become_pairs_to_learn_from(inside: Program, 
         (("--test", "s1", "--valid", "s1:1"), "--valid needs another one"),
         (("-o", tmp_path / "pairs"), "not empty"),
     ):
-        said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "more", *options, code=2)
+        said = inside("pair", tmp_path / "recorded", "--stream", "-o", tmp_path / "more", *options, code=2)
         assert words in said.line  # one line: refused before any frame is looked at
-    said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "more", "--valid", "s0:7")
+    said = inside("pair", tmp_path / "recorded", "--stream", "-o", tmp_path / "more", "--valid", "s0:7")
     assert "warning: valid is empty: no stopped frame shows cell 7 of s0" in said.err
 
 
@@ -251,9 +251,9 @@ def test_stopped_frames_of_an_odd_size_are_named(inside: Program, frames, tmp_pa
         (tmp_path / "recorded" / sequence).mkdir(parents=True)
         write(tmp_path / "recorded" / sequence / "stream.tif", frames[:3])
         write(tmp_path / "recorded" / sequence / "stopped.tif", np.pad(frames[:1], ((0, 0), (0, 50), (0, 50)), "wrap"))
-    said = inside("couple", tmp_path / "recorded", "-o", tmp_path / "pairs", code=1)
+    said = inside("pair", tmp_path / "recorded", "--stream", "-o", tmp_path / "pairs", code=1)
     assert "s0/stopped.tif: is 178 x 178 px; expected a whole multiple of the stream's 128 x 128" in said.err
-    assert "no stopped frame goes with its stream" in said.err.splitlines()[-1]
+    assert "no stopped frame matches its stream" in said.err.splitlines()[-1]
 
 
 def test_frames_that_come_at_once_are_followed_in_natural_order(inside: Program, frames, tmp_path: Path) -> None:

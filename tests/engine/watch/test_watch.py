@@ -250,7 +250,7 @@ def test_where_links_are_refused_the_next_best_is_taken_and_said_once(
     raw, out = tmp_path / "raw", tmp_path / "out"
     for i in range(3):
         save(raw / f"{i}.tif", [texture(SHARP, i)])
-    options = ("--restorer", "unsharp", "--stop-when-idle", "0.2", "--poll", "0.03", "--settle", "0.2")
+    options = ("--restorer", "unsharp", "--settings", "idle=0.2,poll=0.03,settle=0.2")
     said = inside("watch", raw, "-o", out, *options)
     assert said.err.count("privilege is not held") == 1
     assert ("hard links" if hard_links else "copies") in said.err

@@ -144,7 +144,7 @@ def test_the_command_runs_until_it_is_told(program: Program, inside: Program, tm
     for i, sigma_px in enumerate((SHARP, SOFT)):
         save(raw / f"{i}.tif", [texture(sigma_px, i)])
     save(raw / "2.png", [texture(HOPELESS, 3, (128, 128))])
-    said = program("watch", raw, "-o", out, "--restorer", "unsharp", "--no-check", "--stop-when-idle", "1", "--json")
+    said = program("watch", raw, "-o", out, "--restorer", "unsharp", "--no-check", "--settings", "idle=1", "--json")
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert {e["key"]: e["decision"] for e in lines if e["event"] == "tile"} == {
         "0.tif": "kept", "1.tif": "restored", "2.png": "retake"
@@ -160,7 +160,7 @@ def test_the_command_runs_until_it_is_told(program: Program, inside: Program, tm
 def test_alerts_reach_a_command(tmp_path: Path, start: Start) -> None:
     raw, told = tmp_path / "raw", tmp_path / "told"
     raw.mkdir(exist_ok=True)
-    options = ("--restorer", "unsharp", "--poll", "0.1", "--on-alert", f"sh -c 'cat >> {told}'")
+    options = ("--restorer", "unsharp", "--settings", "poll=0.1", "--on-alert", f"sh -c 'cat >> {told}'")
     running = subprocess.Popen([PROGRAM, "watch", raw, "-o", tmp_path / "out", *options], stderr=subprocess.PIPE)
     until(lambda: events(tmp_path / "out", "job"))
     raw.rename(tmp_path / "away")

@@ -2,8 +2,14 @@
 
 import csv
 import json
-from importlib import metadata
+import os
+import shutil
+import subprocess
+import sys
+from importlib import import_module, metadata
+from importlib.resources import files as installed_files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +19,8 @@ from program import Program, files, state
 from refocal.core import registry
 from refocal.models import header
 from refocal.parts.formats import open_image
+
+ROOT = Path(str(installed_files("refocal")))
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,58 @@ def test_doctor_tells_what_is_missing_or_too_old(inside: Program, monkeypatch: p
     assert rows["extra train"] == {
         "what": "extra train", "found": "lacks none-such: pip install 'refocal[train]'", "ok": True,
     }  # fmt: skip
+
+
+def test_doctor_finds_what_an_update_left_behind(
+    inside: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "refocal" / "old" / "inner" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "refocal" / "old" / "__pycache__").mkdir()
+    (tmp_path / "refocal" / "old" / "__pycache__" / "a.cpython-311.pyc").touch()
+    (tmp_path / "refocal" / "new" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "refocal" / "new" / "__init__.py").touch()
+    stale = metadata.EntryPoint("refocal", "refocal.cli:main", "console_scripts")
+    monkeypatch.setattr(
+        metadata, "distribution", lambda _: SimpleNamespace(entry_points=[stale], version="99", requires=[])
+    )
+    monkeypatch.setattr("refocal.ui.cli.doctor.files", lambda _: tmp_path / "refocal")
+    rows = {row["what"]: row for row in map(json.loads, inside("doctor", "--json", code=1).out.splitlines())}
+    for what, words in (
+        ("console script", "refocal.cli:main"),
+        ("leftover folders", str(tmp_path / "refocal" / "old")),
+    ):
+        assert words in rows[what]["found"]
+        assert "pip install -e ." in rows[what]["found"]
+        assert not rows[what]["ok"]
+    assert str(tmp_path / "refocal" / "new") not in rows["leftover folders"]["found"]
+    assert str(tmp_path / "refocal" / "old" / "inner") not in rows["leftover folders"]["found"]
+
+
+def test_an_old_console_script_ends_in_one_line(tmp_path: Path) -> None:
+    # What pip wrote for a tree in which the program was refocal.cli; the update left that folder's compiled files.
+    tree = tmp_path / "src" / "refocal"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("__pycache__", "parts", "shipped", "static"))
+    (tree / "cli" / "__pycache__").mkdir(parents=True)
+    (tree / "cli" / "__pycache__" / "__init__.cpython-311.pyc").write_bytes(b"of an older tree")
+    code = "import sys; from refocal.cli import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": str(tree.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "pip install -e ." in done.stderr
+
+
+def test_leftover_folders_are_no_families_and_no_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name / "__pycache__").mkdir(parents=True)
+        (tmp_path / name / "__pycache__" / "__init__.cpython-311.pyc").touch()
+    (tmp_path / "new" / "__init__.py").touch()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "gone.cpython-311.pyc").touch()
+    for package in [import_module(name) for name in ("refocal.parts", "refocal.parts.gates")]:
+        monkeypatch.setattr(package, "__path__", [str(tmp_path)])
+    assert registry.families.__wrapped__() == ("new",)
+    assert registry._modules.__wrapped__("gates") == ("new",)
 
 
 def test_a_report_is_made_again_from_the_log_with_the_truth(inside: Program, sharp: Path, tmp_path: Path) -> None:

@@ -81,6 +81,23 @@ CASES = {
     "bench restore --size 0x5": "HEIGHTxWIDTH",
     "bench restore --rounds 0": "--rounds",
     "bench restore --model gran-me": "Did you mean 'gran-em'?",
+    "burst raw -o out --window 9,3": "--window is LOW,HIGH with LOW below HIGH",
+    "burst raw -o out --window 0,inf": "--window is LOW,HIGH with LOW below HIGH",
+    "pair raw -o out": "SHARP and BLURRY, got 1",
+    "pair raw other --stream -o out": "one folder of sequences, got 2",
+    "pair raw other -o out --frames 3": "--frames has no effect without --stream",
+    "pair raw --stream -o out --test-share 0.1": "--test-share has no effect with --stream",
+    "cluster in.zarr -o out.zarr --scheduler none.yaml": "cannot read none.yaml",
+    "cluster in.zarr -o out.zarr --scheduler broken.yaml": "broken.yaml is not YAML",
+    "cluster in.zarr -o out.zarr --scheduler recipe.yaml": "recipe.yaml has a key 'name' that is not known",
+    "cluster in.zarr -o out.zarr --script": "expected slurm or lsf",
+    "calibrate raw -o c.json --costs bd=1": "--costs has no 'bd'. Did you mean 'bad'?",
+    "calibrate raw -o c.json --costs budget=2": "--costs budget is a number from 1e-06 to 1; got '2'",
+    "calibrate raw -o c.json --samples each=3": "--samples each is a whole number of at least 8; got '3'",
+    "calibrate raw -o c.json --samples crop=1e3": "--samples crop is a whole number",
+    "watch raw -o out --settings settle": "--settings settle is a number of at least 0; got ''",
+    "replay multisem out --plan mfov=3": "Did you mean 'mfovs'?",
+    "replay multisem out --plan beams=0": "--plan beams is a whole number of at least 1; got '0'",
     "evaluate raw/*.png": "no image matches",
     "evaluate raw -r unsharpp": "no model file and no shipped model 'unsharpp'",
     "evaluate raw -r unsharp -m snr": "Did you mean 'psnr'?",
@@ -117,4 +134,4 @@ def test_the_program_refuses_in_one_line(program: Program, lab: Path, command: s
 
 
 def test_without_arguments_help_is_shown(program: Program) -> None:
-    assert "Commands" in program().out
+    assert "Every day" in program().out

@@ -293,7 +293,7 @@ def _cluster(pool: Pool) -> Any:
     try:
         parse_bytes(pool.memory)
     except ValueError as error:
-        raise BadOptionError(f"--memory is a size, e.g. 4GiB; got {pool.memory!r}") from error
+        raise BadOptionError(f"memory is a size, e.g. 4GiB; got {pool.memory!r}") from error
     if pool.on == "local":
         import distributed
 
@@ -361,7 +361,7 @@ def _minutes(walltime: str) -> int:
     try:
         hours, minutes = (int(part) for part in walltime.split(":"))
     except ValueError as error:
-        raise BadOptionError(f"--walltime is HH:MM, e.g. 04:00; got {walltime!r}") from error
+        raise BadOptionError(f"walltime is HH:MM, e.g. 04:00; got {walltime!r}") from error
     return 60 * hours + minutes
 
 

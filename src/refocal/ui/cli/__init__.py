@@ -1,5 +1,9 @@
 """The command line: parse, call, show. Data go to standard output or files, words to standard error.
 
+One file a command: `restore.py` holds `refocal restore`. No command imports another; what they share is in
+`_options.py` (options and how they are read) and `_show.py` (what is printed). A command names its panel of the help
+where it is declared.
+
 Exit codes: 0 done, 1 some tiles failed (each is named), 2 the request was wrong, 130 interrupted. What is meant to be
 ended by Ctrl-C, a watch and the dashboard, then exits with 0.
 """
@@ -7,6 +11,7 @@ ended by Ctrl-C, a watch and the dashboard, then exits with 0.
 import importlib
 import pkgutil
 import sys
+from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,18 +19,27 @@ import typer
 from refocal.core.errors import RefocalError, UsageError
 from refocal.core.version import __version__
 
-__all__ = ["app", "load", "main"]
+__all__ = ["Panel", "app", "load", "main"]
+
+
+class Panel(StrEnum):
+    """The panels of `refocal --help`, in their order."""
+
+    DAILY = "Every day"
+    MICROSCOPE = "Beside the microscope"
+    VOLUMES = "Volumes and clusters"
+    STREAMS = "Folds and streams"
+    MODELS = "Models"
+    LOOK = "Look"
+
 
 app = typer.Typer(
     name="refocal",
     help="Grade electron-microscopy tiles, restore the soft ones, list what must be retaken, show the proof.",
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 _INTERRUPTED = 130
-_FIRST = ("restore", "grade", "watch", "dashboard", "calibrate", "handoff")
-"""Modules whose commands come first in the help."""
 
 
 def _version(asked: bool) -> None:
@@ -37,7 +51,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="print the version and stop", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -45,9 +59,10 @@ def _options(
 
 def main() -> None:
     """Run the command line; every error is one line."""
+    given = sys.argv[1:]
     try:
-        load(sys.argv[1] if len(sys.argv) > 1 else "")
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        load(given[0] if given else None)
+        code = app(given or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
     except (RefocalError, OSError) as error:
@@ -61,21 +76,17 @@ def main() -> None:
         command = getattr(getattr(error, "ctx", None), "command_path", "refocal")
         _say(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
     if code == _INTERRUPTED:
-        _say("interrupted; run the same command again to go on", _INTERRUPTED)
+        _say("interrupted; run the same command again to continue", _INTERRUPTED)
     sys.exit(code)
 
 
-def load(command: str = "") -> None:
-    """Import the modules of this package, which register their commands; daily work comes first in the help.
-
-    The module named after a command is enough for it, and the others would take longer than a tile.
-    """
-    found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    if command in found:
-        importlib.import_module(f"refocal.ui.cli.{command}")
-        return
-    for commands in (*_FIRST, *sorted(found.difference(_FIRST))):
-        importlib.import_module(f"refocal.ui.cli.{commands}")
+def load(command: str | None = None) -> None:
+    """Import the command of this name, which registers it; all commands if there is none of this name."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    for name in [command] if command in found else found:
+        importlib.import_module(f"refocal.ui.cli.{name}")
+    order = (*Panel,)  # `list` is a command of this package by now
+    app.registered_commands.sort(key=lambda one: (order.index(one.rich_help_panel), one.name or ""))
 
 
 def _say(error: object, code: int) -> NoReturn:

@@ -10,8 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from refocal.engine.job import Progress
+import typer
+
+from refocal.engine.job import LOG, REPORT, RETAKES, Progress
+from refocal.engine.loop import Summary
 from refocal.eventlog.log import Event
+
+BURSTS = "bursts.html"
+"""The page of a stream."""
 
 _FIELDS = (
     "path", "page", "verdict", "decision", "reason", "sigma_px", "sigma_nm", "noise", "anisotropy", "angle_deg",
@@ -143,3 +149,34 @@ def each_step(total: int) -> Callable[[Mapping[str, Any]], None]:
         print(f"step {line['step']}/{total} ({share:.0%}, {eta})  {values}", file=sys.stderr, flush=True)
 
     return show
+
+
+def say_summary(summary: Summary, out: Path, *more: str) -> None:
+    """Print what was done, and the files and folders that were made; `more` are further names, or patterns."""
+    words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
+    rate = f" ({number(summary.pixels / 1e6 / summary.seconds, ' Mpx/s', 1)})" if summary.pixels else ""
+    typer.echo(f"{words or 'nothing to do'} in {summary.seconds:.1f} s{rate}", err=True)
+    made = [path for name in (LOG, RETAKES, REPORT, *more) for path in sorted(out.glob(name))]
+    typer.echo("  ".join(f"{path}{os.sep}" if path.is_dir() else str(path) for path in made), err=True)
+
+
+def say_volume(summary: Summary, out: str) -> None:
+    """Print what was done with a volume."""
+    words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
+    what = f"{words}, each a section of a block," if words else "nothing to do"
+    typer.echo(f"{what} in {summary.seconds:.1f} s", err=True)
+    typer.echo(f"{out}  {out.rstrip('/')}.refocal", err=True)
+
+
+def tile_page(out: Path, inputs: Path | None = None, truth: Path | None = None, most: int = 24) -> Path:
+    """Write the report of a run over tiles; see `refocal.ui.report.write_report`."""
+    from refocal.ui.report import write_report
+
+    return write_report(out / LOG, out / REPORT, truth=truth, inputs=inputs, max_pictures=most)
+
+
+def stream_page(out: Path, inputs: Path | None = None, most: int = 40) -> Path:
+    """Write the page of a stream; see `refocal.ui.report.bursts.write_burst_report`."""
+    from refocal.ui.report.bursts import write_burst_report
+
+    return write_burst_report(out / LOG, out / BURSTS, most, inputs)

@@ -1,4 +1,4 @@
-"""The command that makes a model at home on a new specimen: adapt."""
+"""The command adapt."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,7 +9,8 @@ import typer
 
 from refocal.core.errors import BadOptionError, TileError
 from refocal.models import header
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import Window, contrast_of, window_of
 
 if TYPE_CHECKING:
     from refocal.core.values import Contrast, Pixels
@@ -18,22 +19,24 @@ if TYPE_CHECKING:
 _MOST = 64
 
 
-@app.command()
+@app.command("adapt", rich_help_panel=Panel.MODELS)
 def adapt(
-    model: Annotated[str, typer.Argument(help="shipped model or path of a model file")],
-    stream: Annotated[list[Path], typer.Argument(help="frames of the new specimen: folders, files, stacks")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the adapted model, NAME.safetensors")],
-    passes: Annotated[int, typer.Option(help="forward passes", min=1)] = 20,
-    momentum: Annotated[float, typer.Option(help="weight of each new pass", min=0.0001, max=1)] = 0.1,
-    cumulative: Annotated[bool, typer.Option(help="forget the old statistics, average the new ones")] = False,
-    patch: Annotated[int, typer.Option(help="edge of the crops, px", min=16)] = 256,
-    window: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that become 0 and 255")] = None,
-    seed: Annotated[int, typer.Option(help="the same seed takes the same crops", min=0)] = 0,
+    model: Annotated[str, typer.Argument(help="Shipped model, or path of a model file.")],
+    stream: Annotated[list[Path], typer.Argument(help="Frames of the new specimen: folders, files, stacks.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The adapted model, NAME.safetensors.")],
+    passes: Annotated[int, typer.Option(help="Forward passes.", min=1)] = 20,
+    momentum: Annotated[float, typer.Option(help="Weight of each new pass.", min=0.0001, max=1)] = 0.1,
+    cumulative: Annotated[
+        bool, typer.Option("--cumulative", help="Discard the old statistics and average the new ones.")
+    ] = False,
+    patch: Annotated[int, typer.Option(help="Edge of the crops, px.", min=16)] = 256,
+    window: Window = None,
+    seed: Annotated[int, typer.Option(help="The same seed takes the same crops.", min=0)] = 0,
 ) -> None:
-    """Adapt a model to a new specimen without training: only the statistics of its batch norms change.
+    """Adapt a model to a new specimen without training.
 
-    Needs no stopped, sharp frames, only some of the stream. A model without batch norm is refused. Needs the `train`
-    extra. Check the result: `refocal burst` with both models.
+    Only the statistics of its batch norms change; a model without batch norm is refused. Takes frames of the stream, no
+    stopped, sharp ones. Needs the `train` extra. Compare the result: run `refocal burst` with both models.
 
     For example:
 
@@ -41,13 +44,11 @@ def adapt(
 
         refocal adapt burst.safetensors frames -o mine.safetensors --cumulative
     """
-    from refocal.core.values import Contrast
     from refocal.learn.adapt import adapt as run_adapt
     from refocal.learn.adapt import crops
     from refocal.learn.export import onnx_graph
     from refocal.learn.export.model_card import card
     from refocal.models import torch_weights
-    from refocal.ui.cli.burst import window_of
 
     if out.suffix != ".safetensors":
         raise BadOptionError(f"--out names a model file, NAME.safetensors; got {out}")
@@ -56,8 +57,7 @@ def adapt(
         raise BadOptionError(f"{out} is the model itself; give another name for the adapted one")
     about = header.read(path)
     net = torch_weights.load(path)
-    pair = window_of(window)
-    bursts = _bursts(stream, about, Contrast(*pair) if pair else None)
+    bursts = _bursts(stream, about, contrast_of(window_of(window)))
     done = run_adapt(net, crops(bursts, about, passes, patch, seed), None if cumulative else momentum)
     facts = {"model": about.tensors_sha256 or about.name, "passes": done, "cumulative": cumulative}
     recipe = {**about.recipe, "adapted": {**facts, "momentum": None if cumulative else momentum}}

@@ -10,11 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refocal.core.errors import BadOptionError, UsageError
+from refocal.core.errors import UsageError
 from refocal.core.values import Contrast, Restorer
-from refocal.engine.job import LOG, Job, Part, learned
+from refocal.engine.job import LOG, Job, learned
 from refocal.eventlog.log import read_log
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import (
+    AsJson,
+    Backend,
+    Limits,
+    Model,
+    Number,
+    OtherRestorer,
+    Quiet,
+    contrast_of,
+    limits_of,
+    listed,
+    numbers,
+    part_of,
+)
 from refocal.ui.cli._show import print_json, print_rows
 
 if TYPE_CHECKING:
@@ -22,60 +36,66 @@ if TYPE_CHECKING:
     from refocal.microscope.calibrate.blur_series import BlurSeries
     from refocal.microscope.calibrate.costs import BlurDistribution, Prices
 
-_SAMPLES = 480
+_LEAST_SAMPLES = 480
+_SAMPLES = {"crop": Number(512, 64), "each": Number(0, 8), "softest": Number(4.0, 1, 16), "seed": Number(0, 0)}
+_COSTS = {
+    "retake": Number(1.0, 1e-6), "bad": Number(10.0, 1e-6), "bad_db": Number(3.0, 0.1), "budget": Number(1.0, 1e-6, 1),
+}  # fmt: skip
 
 
-@app.command()
+@app.command("calibrate", rich_help_panel=Panel.MICROSCOPE)
 def calibrate(
-    tiles: Annotated[list[Path], typer.Argument(help="5 to 50 known-good tiles: files and folders")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the file to write")] = Path("calibration.json"),
+    tiles: Annotated[list[Path], typer.Argument(help="5 to 50 known-good tiles: files and folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("calibration.json"),
     sharpest: Annotated[
-        float | None, typer.Option(help="take this share of each folder, the sharpest, e.g. 0.1", min=0, max=1)
+        float | None, typer.Option(help="Take this share of each folder, the sharpest, e.g. 0.1.", min=0, max=1)
     ] = None,
-    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
-    restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
-    backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
-    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
-    crop: Annotated[int, typer.Option(help="edge of the crops that are restored, px", min=64)] = 512,
-    each: Annotated[int | None, typer.Option(help="samples of each tile; 24 or more by default", min=8)] = None,
-    softest: Annotated[float, typer.Option(help="largest blur to calibrate, px", min=1, max=16)] = 4.0,
-    cost_retake: Annotated[float, typer.Option(help="cost of taking a tile again", min=1e-6)] = 1.0,
-    cost_bad: Annotated[float, typer.Option(help="cost of a restored tile that is bad", min=1e-6)] = 10.0,
-    bad_db: Annotated[float, typer.Option(help="bad is so much worse than a restored good tile, dB", min=0.1)] = 3.0,
-    budget: Annotated[float, typer.Option(help="largest share of a section to take again", min=1e-6, max=1)] = 1.0,
+    model: Model = "gran-em",
+    restorer: OtherRestorer = None,
+    backend: Backend = "auto",
+    contrast: Limits = None,
+    samples: Annotated[
+        str | None, typer.Option(metavar="NAME=NUMBER,...", help=f"How tiles are sampled: {listed(_SAMPLES)}.")
+    ] = None,
+    costs: Annotated[
+        str | None, typer.Option(metavar="NAME=NUMBER,...", help=f"What mistakes cost: {listed(_COSTS)}.")
+    ] = None,
     expect_from: Annotated[
-        Path | None, typer.Option(help="log.jsonl of a run, or a folder of tiles: the blurs to expect")
+        Path | None, typer.Option(help="log.jsonl of a run, or a folder of tiles: the blurs to expect.")
     ] = None,
-    overrides: Annotated[Path | None, typer.Option(help="log.jsonl with the verdicts of persons")] = None,
-    seed: Annotated[int, typer.Option(help="the same seed and tiles give the same calibration", min=0)] = 0,
-    date: Annotated[str | None, typer.Option(help="the date to write; today unless given")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+    overrides: Annotated[Path | None, typer.Option(help="log.jsonl with verdicts of operators.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Learn from known-good tiles what blur costs on this microscope and specimen; writes calibration.json.
+    """Fit the gate to one microscope and one specimen.
 
-    The tiles are blurred and made noisy in many ways, restored by the real restorer, and compared. `restore`, `grade`
-    and `watch` use the result with `--gate calibrated:path=calibration.json`.
+    Known-good tiles are blurred and made noisy in many ways, restored by the real restorer, and compared. `restore`,
+    `grade` and `watch` use the result with `--gate calibrated:path=calibration.json`.
+
+    The numbers of --samples: crop, the edge of the crops that are restored, px; each, the samples of each tile (by
+    default 24 or more); softest, the largest blur, px; seed. Those of --costs: retake, the cost of imaging a tile
+    again; bad, that of a bad restored tile; bad_db, how much worse than a restored good tile is bad, dB; budget, the
+    largest share of a section to image again.
 
     For example:
 
         refocal calibrate good_tiles -o calibration.json
 
         refocal calibrate wafer --sharpest 0.1 --expect-from out/log.jsonl
+
+        refocal calibrate good_tiles --costs bad=20,budget=0.02
     """
     from refocal.microscope.calibrate import write
     from refocal.microscope.calibrate.blur_series import BlurSeries
     from refocal.microscope.calibrate.costs import Prices
 
-    part = Part.parse(restorer) if restorer else None
-    made = learned(Job(model=model, backend=backend, restorer=part))
-    series = BlurSeries(softest, crop, each or 0, seed=seed)
-    prices = Prices(retake=cost_retake, bad=cost_bad, budget=budget, bad_db=bad_db)
-    facts = {"name": restorer or model, "date": date or datetime.datetime.now(datetime.UTC).date().isoformat()}
+    sampled, prices = numbers("--samples", samples, _SAMPLES), Prices(**numbers("--costs", costs, _COSTS))
+    made = learned(Job(model=model, backend=backend, restorer=part_of(restorer)))
+    series = BlurSeries(sampled["softest"], sampled["crop"], sampled["each"], seed=sampled["seed"])
+    facts = {"name": restorer or model, "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    limits = contrast_of(limits_of(contrast))
     with _bar(quiet) as step:
-        result = _calibrated(
-            tiles, sharpest, _pair(contrast), made, series, prices, facts, expect_from, overrides, step
-        )
+        result = _calibrated(tiles, sharpest, limits, made, series, prices, facts, expect_from, overrides, step)
     write(result.calibration, out)
     _show(result, out, as_json=as_json)
 
@@ -105,7 +125,7 @@ def _calibrated(
         restorer,
         name=facts["name"],
         date=facts["date"],
-        series=replace(series, each=series.each or max(24, -(-_SAMPLES // len(goods)))),
+        series=replace(series, each=series.each or max(24, -(-_LEAST_SAMPLES // len(goods)))),
         prices=prices,
         mix=(lambda native_px: _mix(expect_from, native_px)) if expect_from else None,
         persons=(lambda native_px: operator_verdicts(read_log(_log(overrides)), native_px)) if overrides else None,
@@ -146,7 +166,7 @@ def _show(result: "Calibrated", out: Path, *, as_json: bool) -> None:
     print_rows([{"what": _WORDS.get(name, name), "value": value} for name, value in row.items()], as_json=False)
     rate = costs.rates["retake"]
     sign = "above" if rate > RETAKES_BEARABLE else "within"
-    print(f"expected retakes {rate:.1%}: {sign} the {RETAKES_BEARABLE:.0%} that a running microscope bears")
+    print(f"expected retakes {rate:.1%}: {sign} the {RETAKES_BEARABLE:.0%} that a running microscope tolerates")
 
 
 _WORDS = {
@@ -154,25 +174,18 @@ _WORDS = {
     "blur_mae_px": "blur, mean error on unseen tiles, px", "blur_rank": "blur, rank correlation",
     "noise_error": "noise, mean relative error", "quality_mae_db": "restored quality, mean error, dB",
     "quality_rank": "restored quality, rank correlation", "ssim_mae": "restored SSIM, mean error",
-    "keep_px": "kept below an upper bound of, px", "softest_px": "taken again above, px",
-    "bad_db": "restored tiles are bad that lose more than, dB",
-    "least_db": "taken again where the lower bound is below, dB",
+    "keep_px": "kept below an upper bound of, px", "softest_px": "retaken above, px",
+    "bad_db": "restored tiles are bad if they lose more than, dB",
+    "least_db": "retaken where the lower bound is below, dB",
     "relative_mae_db": "loss in restored quality, mean error, dB", "relative_rank": "loss, rank correlation",
-    "budget_rules": "the budget set that, not the costs", "overrides": "verdicts of persons used",
+    "budget_rules": "set by the budget, not by the costs", "overrides": "operators' verdicts used",
     "expected_for": "tiles to come", "bad_share": "expected share restored and bad", "keep": "expected share kept",
-    "restore": "expected share restored", "retake": "expected share taken again",
+    "restore": "expected share restored", "retake": "expected share retaken",
 }  # fmt: skip
 
 
 def _nm(px: float, pixel_nm: float | None) -> float | None:
     return None if pixel_nm is None else px * pixel_nm
-
-
-def _pair(text: str | None) -> Contrast | None:
-    try:
-        return None if text is None else Contrast(*(float(part) for part in text.split(",")))
-    except (ValueError, TypeError) as error:
-        raise BadOptionError(f"--contrast is LOW,HIGH with LOW below HIGH, got {text!r}") from error
 
 
 @contextmanager

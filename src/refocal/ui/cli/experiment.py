@@ -1,4 +1,4 @@
-"""The command `experiment`: methods compared on specimens at several shares of labels."""
+"""The command experiment: methods compared on specimens at several shares of labels."""
 
 import logging
 import sys
@@ -9,27 +9,29 @@ import typer
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import AsJson
 from refocal.ui.cli._show import each_step, print_rows
 
 if TYPE_CHECKING:
     from refocal.learn.experiment.plan import Experiment
 
 
-@app.command()
+@app.command("experiment", rich_help_panel=Panel.MODELS)
 def experiment(
-    document: Annotated[Path, typer.Argument(help="YAML, or the name of one in recipes/experiment")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key=value overrides, e.g. recipe.steps=200")] = None,
+    document: Annotated[Path, typer.Argument(help="YAML file, or the name of one in recipes/experiment.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value overrides, e.g. recipe.steps=200.")] = None,
     data: Annotated[
-        list[str] | None, typer.Option("--data", "-d", help="NAME=FOLDER of each specimen: pairs, or sharp tiles")
+        list[str] | None, typer.Option("--data", "-d", help="NAME=FOLDER of each specimen: pairs, or sharp tiles.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for runs and tables")] = Path("runs/experiment"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say which runs there are, and stop")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for runs and tables.")] = Path("runs/experiment"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name the runs and stop.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Train and compare methods; the same command again goes on, and does finished runs not again.
+    """Train and compare methods; the same command resumes.
 
-    Leaves a folder for each run, and table.csv and tables.md with mean and s.d. over seeds. Needs the `train` extra.
+    Finished runs are not repeated. Writes a folder for each run, and table.csv and tables.md with mean and s.d. over
+    seeds. Needs the `train` extra.
 
     For example:
 

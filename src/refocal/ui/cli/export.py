@@ -1,4 +1,4 @@
-"""The command that hands models to other programs: export."""
+"""The command export."""
 
 import importlib.util
 from pathlib import Path
@@ -9,24 +9,28 @@ import typer
 from refocal.core import registry
 from refocal.core.errors import UsageError, missing_extra
 from refocal.models import header
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
 
 CROP, LIMIT = 384, 32
 TILES = f"sharp tiles to calibrate on, files or folders; the centres of {CROP} px of at most {LIMIT} of each"
 
 
-@app.command()
+@app.command("export", rich_help_panel=Panel.MODELS)
 def export(
-    model: Annotated[str, typer.Argument(help="shipped model or path of a model file")],
-    onnx: Annotated[Path | None, typer.Option(help="OUT.onnx: one image in, one image out")] = None,
-    bioimageio: Annotated[Path | None, typer.Option(help="OUT.zip: a BioImage.IO package with test images")] = None,
-    int8: Annotated[Path | None, typer.Option(help="OUT.safetensors: the model in 8-bit integers")] = None,
-    data: Annotated[list[str] | None, typer.Option("--data", "-d", help=f"for --int8: {TILES}")] = None,
-    most_db: Annotated[float, typer.Option(help="for --int8: refuse to lose more on held-out tiles")] = 0.1,
+    model: Annotated[str, typer.Argument(help="Shipped model, or path of a model file.")],
+    onnx: Annotated[Path | None, typer.Option(help="OUT.onnx: one image in, one image out.")] = None,
+    bioimageio: Annotated[Path | None, typer.Option(help="OUT.zip: a BioImage.IO package with test images.")] = None,
+    int8: Annotated[Path | None, typer.Option(help="OUT.safetensors: the model in 8-bit integers.")] = None,
+    data: Annotated[list[str] | None, typer.Option("--data", "-d", help=f"For --int8: {TILES}.")] = None,
+    most_db: Annotated[
+        float, typer.Option(help="For --int8: largest loss on held-out tiles, dB; a model that loses more is refused.")
+    ] = 0.1,
 ) -> None:
-    """Write a model for programs that do not know refocal, or in integers. Needs the `train` extra, --int8 `onnx` too.
+    """Write a model for other programs, or in 8-bit integers.
 
-    The weights themselves, NAME.safetensors, are read by PyTorch without refocal as they are.
+    Needs the `train` extra; --int8 needs `onnx` too.
+
+    PyTorch reads the weights themselves, NAME.safetensors, without refocal.
 
     For example:
 

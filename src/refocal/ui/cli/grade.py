@@ -1,11 +1,11 @@
-"""The command that only looks: grade."""
+"""The command grade."""
 
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import typer
 
@@ -18,19 +18,21 @@ from refocal.engine.memory import ArraySink
 from refocal.engine.tiles.listing import are_plain
 from refocal.engine.tiles.tiles import TileSource, estimate_contrast
 from refocal.eventlog.log import Event
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import AsJson, Gate, Given, Limits, contrast_of, limits_of
 from refocal.ui.cli._show import watching
-from refocal.ui.cli.restore import AsJson, Gate, _pair
 
 
-@app.command()
+@app.command("grade", rich_help_panel=Panel.DAILY)
 def grade(
-    inputs: Annotated[list[str], typer.Argument(help="image files and folders, or one volume (a path or a URL)")],
+    inputs: Given,
     gate: Gate = "sharpness",
-    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
+    contrast: Limits = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure blur, noise and astigmatism of tiles and say what would be done; writes nothing.
+    """Measure blur and noise of tiles; write nothing.
+
+    Says what `refocal restore` would do with each tile, and how directional its blur looks.
 
     For example:
 
@@ -41,8 +43,7 @@ def grade(
         refocal grade volume.zarr
     """
     judge = Part.parse(gate).make("gates")
-    pair = _pair(contrast)
-    source = _source(inputs, Contrast(*pair) if pair else None)
+    source = _source(inputs, contrast_of(limits_of(contrast)))
     with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
         looking = _Looking(source, progress)
         summary = run(looking, None, ArraySink(keep=False), gate=judge, progress=looking.settle)

@@ -1,4 +1,4 @@
-"""The command that hands a run on: handoff."""
+"""The command handoff."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,37 +6,45 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from refocal.core.errors import BadOptionError
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import AsJson
 from refocal.ui.cli._show import gathered, print_rows
 
 if TYPE_CHECKING:
     from refocal.microscope.handoff.sections import Section
 
 
-@app.command()
+@app.command("handoff", rich_help_panel=Panel.MICROSCOPE)
 def handoff(
-    out: Annotated[Path, typer.Argument(help="output folder of a run")],
-    feabas: Annotated[Path | None, typer.Option(help="FEABAS working folder; gets stitch/stitch_coord/*.txt")] = None,
-    render_ws: Annotated[Path | None, typer.Option(help="write tile specs for render-ws to this JSON file")] = None,
-    multisem_flags: Annotated[bool, typer.Option(help="write yesretake flags to handoff/multisem of OUT")] = False,
-    multisem_into: Annotated[
-        Path | None, typer.Option(help="write yesretake flags into this tree of the microscope")
+    out: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    feabas: Annotated[
+        Path | None, typer.Option(help="FEABAS working folder; receives stitch/stitch_coord/*.txt.")
     ] = None,
-    sbemimage: Annotated[bool, typer.Option(help="write grid.tile lists to handoff/sbemimage of OUT")] = False,
-    section: Annotated[list[str] | None, typer.Option(help="stitch only this section; may be repeated")] = None,
-    link: Annotated[bool, typer.Option("--link", help="link raw tiles that OUT lacks into it")] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="copy raw tiles that OUT lacks into it")] = False,
-    unfinished: Annotated[bool, typer.Option(help="also sections that are open or wait to be restored")] = False,
-    pixel_nm: Annotated[float | None, typer.Option(help="pixel size where the log does not tell it", min=0.001)] = None,
+    render_ws: Annotated[Path | None, typer.Option(help="Write tile specs for render-ws to this JSON file.")] = None,
+    multisem_flags: Annotated[bool, typer.Option(help="Write yesretake flags to handoff/multisem of OUT.")] = False,
+    multisem_into: Annotated[
+        Path | None, typer.Option(help="Write yesretake flags into this tree of the microscope.")
+    ] = None,
+    sbemimage: Annotated[bool, typer.Option(help="Write grid.tile lists to handoff/sbemimage of OUT.")] = False,
+    section: Annotated[list[str] | None, typer.Option(help="Stitch only this section; repeat for more.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Link raw tiles that OUT lacks into it.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy raw tiles that OUT lacks into it.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option(help="Include sections that are unfinished or wait to be restored.")
+    ] = False,
+    pixel_nm: Annotated[
+        float | None, typer.Option(help="Pixel size, nm, where the log does not give it.", min=0.001)
+    ] = None,
     retake_share: Annotated[
-        float, typer.Option(help="a section with more retakes is imaged again", min=0, max=1)
+        float, typer.Option(help="A section with a larger share of retakes is imaged again.", min=0, max=1)
     ] = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write retake lists, microscope flags, and coordinate files for stitching from the log of a run.
+    """Write retake lists, microscope flags and stitching files.
 
-    Writes `retake.json` beside `retake.csv`, and what is asked for. Sections that are to be imaged again are
-    stitched as recorded, and named. Sections that cannot be stitched yet are named too, and the exit code is 1.
+    Everything is taken from the log of a run. Writes `retake.json` beside `retake.csv`, and the files that the options
+    name. Sections to be imaged again are named, and stitched as recorded. Sections that cannot be stitched yet are
+    named too; the exit code is then 1.
 
     For example:
 
@@ -48,7 +56,7 @@ def handoff(
     from refocal.microscope.handoff.retakes import to_retake
 
     if link and copy:
-        raise BadOptionError("--link and --copy exclude each other; choose one")
+        raise BadOptionError("--link and --copy exclude each other; give one of them")
     wanted = HandoffRequest(
         feabas=feabas,
         render_ws=render_ws,
@@ -64,11 +72,11 @@ def handoff(
     handed = hand_off(out, wanted)
     print_rows([_row(found, retake_share) for found in handed.sections], as_json)
     for problem in handed.problems:
-        typer.echo(f"not handed on: {problem}", err=True)
+        typer.echo(f"not handed over: {problem}", err=True)
     if again := [found.name for found in handed.stitched if to_retake(found, retake_share)]:
         names = ", ".join(again[:8]) + (" ..." if again[8:] else "")
-        what = "to be imaged again, and handed to stitching as recorded"
-        typer.echo(f"{what}: {names}; hand on again when there are better tiles", err=True)
+        what = "to be imaged again, and handed over for stitching as recorded"
+        typer.echo(f"{what}: {names}; run handoff again when there are better tiles", err=True)
     typer.echo("\n".join(f"wrote {name}" for name in gathered(handed.written)), err=True)
     raise typer.Exit(1 if handed.problems else 0)
 

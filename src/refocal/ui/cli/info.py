@@ -1,4 +1,4 @@
-"""The command that tells what something is: info."""
+"""The command info."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,19 +12,19 @@ import yaml
 from refocal.core.errors import TileError, UnknownPartError, UsageError, nearest
 from refocal.eventlog.log import LOG
 from refocal.models import header
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import AsJson
 from refocal.ui.cli._show import print_json
 
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
 _MOST = 8
 
 
-@app.command()
+@app.command("info", rich_help_panel=Panel.LOOK)
 def info(
-    what: Annotated[str, typer.Argument(help="an image, a volume (path or URL), a folder, or a model")],
+    what: Annotated[str, typer.Argument(help="An image, a volume (path or URL), a folder, or a model.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what something is: an image, a volume, a folder or a model, and what it says about itself.
+    """Show what an image, volume, folder or model is.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""The command that plays a microscope."""
+"""The command replay: plays a microscope."""
 
 import sys
 from collections.abc import Iterable
@@ -10,66 +10,74 @@ import typer
 
 from refocal.core.errors import BadOptionError, nearest
 from refocal.microscope.simulate import Plan, Replayed, Shares, kinds, replay
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import Number, listed, numbers
 from refocal.ui.cli._show import print_json
 
 _PLAN = Plan()
+_NUMBERS = {
+    name: Number(getattr(_PLAN, name), least)
+    for least, names in ((1, ("sections", "mfovs", "beams", "grids", "tiles", "batches")), (0, ("retakes",)))
+    for name in names
+}
 _SHARES = ", ".join(f"{share.name}={share.default}" for share in fields(Shares))
 
 
-@app.command("replay")
+@app.command("replay", rich_help_panel=Panel.MICROSCOPE)
 def replay_command(
-    kind: Annotated[str, typer.Argument(help=f"{', '.join(kinds())}")],
-    out: Annotated[Path, typer.Argument(help="a new or empty folder")],
-    sections: Annotated[int, typer.Option(help="sections, or slices", min=1)] = _PLAN.sections,
-    mfovs: Annotated[int, typer.Option(help="mFoVs of a section (multisem)", min=1)] = _PLAN.mfovs,
-    beams: Annotated[int, typer.Option(help="beams (multisem): 61 or 91, or any number", min=1)] = _PLAN.beams,
-    tiles: Annotated[int, typer.Option(help="tiles of a grid or folder", min=1)] = _PLAN.tiles,
-    grids: Annotated[int, typer.Option(help="grids of a slice (sbemimage)", min=1)] = _PLAN.grids,
-    batches: Annotated[int, typer.Option(help="batches of the sections (multisem)", min=1)] = _PLAN.batches,
-    retakes: Annotated[int, typer.Option(help="sections imaged again at the end (multisem)", min=0)] = _PLAN.retakes,
-    tiles_per_second: Annotated[float, typer.Option(help="0 is as fast as possible", min=0)] = _PLAN.tiles_per_second,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of a tile")] = f"{_PLAN.width}x{_PLAN.height}",
-    pixel_nm: Annotated[float, typer.Option(help="pixel edge, nm")] = _PLAN.pixel_nm,
-    image: Annotated[list[Path] | None, typer.Option("--image", "-i", help="sharp tiles; else drawn")] = None,
-    variants: Annotated[int, typer.Option(help="images of each quality in memory", min=1)] = _PLAN.variants,
-    share: Annotated[list[str] | None, typer.Option(help=f"NAME=SHARE of the tiles; repeat; {_SHARES}")] = None,
-    seed: Annotated[int, typer.Option(help="the same seed plays the same acquisition", min=0)] = 0,
-    truth: Annotated[Path | None, typer.Option(help="JSON lines; default OUT.truth.jsonl")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on standard output")] = False,
+    kind: Annotated[str, typer.Argument(help=f"Microscope to play: {', '.join(kinds())}.")],
+    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    plan: Annotated[
+        str | None, typer.Option(metavar="NAME=NUMBER,...", help=f"What is imaged: {listed(_NUMBERS)}.")
+    ] = None,
+    tiles_per_second: Annotated[float, typer.Option(help="Speed; 0 is as fast as possible.", min=0)] = (
+        _PLAN.tiles_per_second
+    ),
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Size of a tile.")] = (
+        f"{_PLAN.width}x{_PLAN.height}"
+    ),
+    pixel_nm: Annotated[float, typer.Option(help="Pixel size, nm.")] = _PLAN.pixel_nm,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", "-i", help="Sharp tiles: files and folders; drawn if not given.")
+    ] = None,
+    share: Annotated[
+        list[str] | None, typer.Option(help=f"NAME=SHARE of the tiles; repeat for more; {_SHARES}.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same acquisition.", min=0)] = 0,
+    truth: Annotated[
+        Path | None, typer.Option(help="JSON lines with what each tile is; by default OUT.truth.jsonl.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
-    """Play a microscope: write an acquisition in its order and at its speed, to try `refocal watch` without one.
+    """Play a microscope, to try `refocal watch` without one.
 
-    Some tiles are soft, noisy, blank or half-written, as told; which ones stands in a file beside the folder. The
-    folder must be new or empty.
+    Writes an acquisition in the order and at the speed of a microscope, into a new or empty folder. Some tiles are
+    soft, noisy, blank or half-written, in the shares that are given; a file beside the folder says which.
+
+    The numbers of --plan: sections; mfovs of a section, beams, batches of the sections and retakes, the sections
+    imaged again at the end (multisem); grids of a slice (sbemimage); tiles of a grid or folder.
 
     For example:
 
-        refocal replay multisem scope --sections 2 --mfovs 3 --size 782x681
+        refocal replay multisem scope --plan sections=2,mfovs=3 --size 782x681
 
-        refocal replay multisem scope --tiles-per-second 25.4 --mfovs 250
+        refocal replay multisem scope --plan mfovs=250 --tiles-per-second 25.4
 
-        refocal replay sbemimage stack --tiles 9 -i sharp --share soft=0.3
+        refocal replay sbemimage stack --plan tiles=9 -i sharp --share soft=0.3
     """
     width, height = _size(size)
-    plan = Plan(
-        sections=sections,
-        mfovs=mfovs,
-        beams=beams,
-        grids=grids,
-        tiles=tiles,
-        batches=batches,
-        retakes=retakes,
+    acquisition = Plan(
         height=height,
         width=width,
         pixel_nm=pixel_nm,
         tiles_per_second=tiles_per_second,
-        variants=variants,
         seed=seed,
         images=tuple(image or ()),
         shares=_shares(share or ()),
+        **numbers("--plan", plan, _NUMBERS),
     )
-    _tell(replay(kind, out, plan, truth=truth, ready=lambda: print(f"writing to {out}", file=sys.stderr)), as_json)
+    done = replay(kind, out, acquisition, truth=truth, ready=lambda: print(f"writing to {out}", file=sys.stderr))
+    _tell(done, as_json)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The command about folds of the support film: unfold."""
+"""The command unfold: folds of the support film."""
 
 import re
 from collections.abc import Iterable
@@ -9,15 +9,14 @@ import typer
 
 from refocal.core import registry
 from refocal.core.errors import UsageError
-from refocal.core.values import Contrast
 from refocal.engine.job import LOG, Job, Part, run_job
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.neighbours import ORIGIN, Sections, likeness
 from refocal.engine.tiles.tiles import TileSource, estimate_contrast
 from refocal.imaging.fold_detection import Search
-from refocal.ui.cli import app
-from refocal.ui.cli._show import watching
-from refocal.ui.cli.restore import AsJson, Inputs, Out, Quiet, _pair, _say_summary
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import AsJson, Inputs, Limits, Out, Overwrite, Quiet, contrast_of, limits_of
+from refocal.ui.cli._show import say_summary, watching
 
 SHIPPED = "fold:interpolation=fold-interpolate"
 FOLDS, MATERIAL = "folds.html", "material"
@@ -26,24 +25,28 @@ _ALIKE = 0.05
 _GRID = re.compile(r"(?<![a-z])(?:r(?:ow)?[-_]?\d+[^0-9a-z]*c(?:ol)?|c(?:ol)?[-_]?\d+[^0-9a-z]*r(?:ow)?)[-_]?\d+", re.I)
 
 
-@app.command()
+@app.command("unfold", rich_help_panel=Panel.STREAMS)
 def unfold(
     inputs: Inputs,
     out: Out,
-    restorer: Annotated[str, typer.Option(help="kind:option=value,..., e.g. fold:method=substitution")] = SHIPPED,
-    neighbours: Annotated[int, typer.Option(help="sections to search on each side", min=1, max=8)] = 2,
-    darkness: Annotated[float, typer.Option(help="dark is below this share of the median", min=0.01, max=1)] = 0.42,
-    material: Annotated[bool, typer.Option(help="write FEABAS material masks of the folds to material/")] = False,
-    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
-    overwrite: Annotated[bool, typer.Option(help="redo the work of another job in the same output")] = False,
+    restorer: Annotated[str, typer.Option(help="Restorer, e.g. fold:method=substitution.")] = SHIPPED,
+    neighbours: Annotated[int, typer.Option(help="Sections to search on each side.", min=1, max=8)] = 2,
+    darkness: Annotated[
+        float, typer.Option(help="Dark is what lies below this share of the median.", min=0.01, max=1)
+    ] = 0.42,
+    material: Annotated[
+        bool, typer.Option("--material", help="Write FEABAS material masks of the folds to material/.")
+    ] = False,
+    contrast: Limits = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find folds of the support film in consecutive sections and restore them from their neighbours.
+    """Restore folds of the support film from neighbouring sections.
 
     Sections are the pages of a stack, or the files of a folder in natural order, all of one size. Those without a fold
-    are copied; blank ones are made from their neighbours. Writes `folds.html` with every fold, to `origin` what is
-    recorded (0), moved (127) and invented (255), and to `flow` from where it was moved.
+    are copied; blank ones are made from their neighbours. Writes `folds.html` with every fold; `origin` says which
+    pixels are recorded (0), moved (127) and invented (255), and `flow` from where they were moved.
 
     For example:
 
@@ -58,7 +61,7 @@ def unfold(
     job = Job(
         restorer=part,
         gate=Part(kind="fold", options={"darkness": darkness}),
-        contrast=_pair(contrast),
+        contrast=limits_of(contrast),
         neighbours=neighbours,
     )
     tiles = _tiles(inputs, job)
@@ -72,7 +75,7 @@ def unfold(
         summary = run_job(inputs, out, job, overwrite=overwrite, progress=progress)
     _review(tiles, out, Search(darkness=darkness), material)
     if not quiet:
-        _say_summary(summary, out, FOLDS, ORIGIN, "flow", MATERIAL)
+        say_summary(summary, out, FOLDS, ORIGIN, "flow", MATERIAL)
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -104,7 +107,7 @@ def refuse_tiles(names: Iterable[str]) -> None:
 
 
 def _tiles(inputs: list[Path], job: Job) -> TileSource:
-    tiles = TileSource(inputs, contrast=Contrast(*job.contrast) if job.contrast else None)
+    tiles = TileSource(inputs, contrast=contrast_of(job.contrast))
     tiles.contrast = tiles.contrast or estimate_contrast(tiles)
     return tiles
 

@@ -1,5 +1,6 @@
-"""The command that runs beside a microscope: watch."""
+"""The command watch: beside a running microscope."""
 
+import math
 import os
 import signal
 import sys
@@ -12,58 +13,93 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refocal.engine.job import LOG, REPORT, RETAKES, Job, Part
-from refocal.ui.cli import app
+from refocal.ui.cli import Panel, app
+from refocal.ui.cli._options import (
+    Backend,
+    Gate,
+    Limits,
+    Model,
+    Number,
+    OtherRestorer,
+    Out,
+    Quiet,
+    choice,
+    limits_of,
+    listed,
+    numbers,
+    part_of,
+)
 from refocal.ui.cli._show import print_json
-from refocal.ui.cli.restore import _choice, _pair
 
 if TYPE_CHECKING:
     from refocal.engine.watch import Watch
     from refocal.eventlog.log import Event
 
 _CARRY = ("symlink", "link", "copy", "skip")
+_SETTINGS = {
+    "settle": Number(3.0, 0), "poll": Number(0.15, 0.01), "idle": Number(math.inf, 0), "reserve_mb": Number(200.0, 0),
+}  # fmt: skip
 
 
-@app.command()
+@app.command("watch", rich_help_panel=Panel.MICROSCOPE)
 def watch(
-    folder: Annotated[Path, typer.Argument(help="folder that the microscope writes to; only ever read")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="output folder; same names and tree")],
-    layout: Annotated[str, typer.Option(help="auto, or one of `refocal list layouts`")] = "auto",
-    model: Annotated[str, typer.Option(help="shipped model or path of a model file")] = "gran-em",
-    restorer: Annotated[str | None, typer.Option(help="another restorer, e.g. wiener:sigma_px=1.6")] = None,
-    gate: Annotated[str, typer.Option(help="who decides: sharpness, calibrated:path=..., ...")] = "sharpness",
-    backend: Annotated[str, typer.Option(help="auto, openvino, onnx or torch")] = "auto",
-    contrast: Annotated[str | None, typer.Option(help="LOW,HIGH: counts that mean black and white")] = None,
-    carry: Annotated[str | None, typer.Option(help="symlink, link, copy or skip; default the first that works")] = None,
-    restoring: Annotated[bool, typer.Option("--restore/--no-restore", help="restore, or only grade and queue")] = True,
-    check: Annotated[bool, typer.Option(help="check each restored tile; what fails is to be retaken")] = True,
-    order: Annotated[str, typer.Option(help="newest or oldest section first, where restoring lags")] = "newest",
-    settle: Annotated[float, typer.Option(help="seconds a file must stay the same; 10 on network shares")] = 3.0,
-    poll: Annotated[float, typer.Option(help="seconds from one look to the next")] = 0.15,
-    reserve: Annotated[float, typer.Option(help="MB of the output's disk that only the log may use")] = 200.0,
-    stop_when_idle: Annotated[float | None, typer.Option(help="stop after so many seconds with nothing to do")] = None,
-    on_alert: Annotated[str | None, typer.Option(help="command, or http(s) address, that each alert goes to")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print every event, one JSON object a line")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no status")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder that the microscope writes to; it is only ever read.")],
+    out: Out,
+    layout: Annotated[str, typer.Option(help="auto, or one of `refocal list layouts`.")] = "auto",
+    model: Model = "gran-em",
+    restorer: OtherRestorer = None,
+    gate: Gate = "sharpness",
+    backend: Backend = "auto",
+    contrast: Limits = None,
+    carry: Annotated[
+        str | None,
+        typer.Option(
+            help="What to do with tiles that are not restored: symlink, link, copy or skip; by default the first of "
+            "these that works."
+        ),
+    ] = None,
+    restoring: Annotated[
+        bool, typer.Option("--restore/--no-restore", help="Restore tiles, or only grade and queue them.")
+    ] = True,
+    check: Annotated[
+        bool, typer.Option(help="Check each restored tile; one that fails is listed for retaking.")
+    ] = True,
+    order: Annotated[
+        str, typer.Option(help="Which sections to restore first while restoring lags: newest or oldest.")
+    ] = "newest",
+    settings: Annotated[
+        str | None, typer.Option(metavar="NAME=NUMBER,...", help=f"Times and space: {listed(_SETTINGS)}.")
+    ] = None,
+    on_alert: Annotated[str | None, typer.Option(help="Command, or http(s) address, that receives each alert.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every event, one JSON object per line.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Watch a running microscope: grade every tile as it comes, restore the soft ones, list those to be retaken.
+    """Grade and restore tiles while the microscope runs.
 
-    Runs until Ctrl-C (or SIGTERM), which finishes the tile in hand, and says what was done. Start it again: it goes on.
+    Every tile is graded as it arrives, soft ones are restored, and those to retake are listed. Runs until Ctrl-C (or
+    SIGTERM), which finishes the tile in progress and prints a summary. Start it again to continue.
+
+    The numbers of --settings: settle, the seconds for which a file must stay the same (10 on network shares); poll,
+    the seconds from one look to the next; idle, stop after this many seconds with nothing to do; reserve_mb, the
+    space on the disk of the output that only the log may use.
 
     For example:
 
         refocal watch /data/wafer_03 -o /fast/wafer_03
 
-        refocal watch wafer -o out --settle 10 --on-alert ./page_me
+        refocal watch wafer -o out --settings settle=10 --on-alert ./page_me
     """
     from refocal.engine.watch import Settings, Watch, lightest
     from refocal.microscope.monitor import Monitor
     from refocal.microscope.notify import Messenger, channel
 
-    settings = Settings(
-        layout=layout, settle=settle, poll=poll, order=_choice("--order", order, ("newest", "oldest")),
-        restores=restoring, reserve_bytes=int(reserve * 1e6), idle_seconds=stop_when_idle,
+    given = numbers("--settings", settings, _SETTINGS)
+    chosen = Settings(
+        layout=layout, settle=given["settle"], poll=given["poll"], order=choice("--order", order, ("newest", "oldest")),
+        restores=restoring, reserve_bytes=int(given["reserve_mb"] * 1e6),
+        idle_seconds=given["idle"] if math.isfinite(given["idle"]) else None,
     )  # fmt: skip
-    way = _choice("--carry", carry, _CARRY) if carry else None
+    way = choice("--carry", carry, _CARRY) if carry else None
     with (
         _status(quiet=quiet) as show,
         Messenger([channel(on_alert)] if on_alert else [], failed=lambda line: show.say(line)) as messenger,
@@ -77,10 +113,10 @@ def watch(
                 messenger.send(event)
 
         job = Job(
-            model=model, backend=backend, restorer=Part.parse(restorer) if restorer else None, gate=Part.parse(gate),
-            contrast=_pair(contrast), carry=way or lightest(folder, out, show.say), check=check,
+            model=model, backend=backend, restorer=part_of(restorer), gate=Part.parse(gate),
+            contrast=limits_of(contrast), carry=way or lightest(folder, out, show.say), check=check,
         )  # fmt: skip
-        counts = _run(lambda: Watch(folder, out, job, settings, observers=[Monitor().add], on_event=tell), show)
+        counts = _run(lambda: Watch(folder, out, job, chosen, observers=[Monitor().add], on_event=tell), show)
     if not quiet:
         _say_end(counts, out)
 
@@ -92,7 +128,7 @@ def _say_end(counts: Mapping[str, int], out: Path) -> None:
 
 
 def _run(start: "Callable[[], Watch]", show: "_Status") -> Mapping[str, int]:
-    """Run a watch until a signal, or until it stops by itself; a second signal leaves at once. Return what is done."""
+    """Run a watch until a signal, or until it stops by itself; a second signal stops at once. Return the counts."""
     told: list[int] = []
 
     def tell(number: int, frame: FrameType | None) -> None:
@@ -141,7 +177,7 @@ class _Status:
             f"{counts.get('retake', 0) + counts.get('unreadable', 0)} to retake",
             f"lag {state['lag_tiles']} tiles, {state['lag_seconds']:.1f} s",
             f"{state['free_bytes'] / 1e9:.0f} GB free",
-            "share is away" if state["gone"] else "",
+            "folder out of reach" if state["gone"] else "",
         ]
         self._update("  ".join(word for word in words if word))
 
@@ -153,7 +189,7 @@ class _Status:
         )
 
     def stopping(self) -> None:
-        self._update("finishing the tile in hand; once more to leave at once")
+        self._update("finishing the tile in progress; Ctrl-C again to stop at once")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""The command about learning from a microscope's own streams: couple."""
+"""`refocal pair --stream`: streams of a microscope paired with stopped frames of the same places."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,44 +11,33 @@ from refocal.core.atomic import writing
 from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.values import Contrast
 from refocal.engine.tiles.tiles import check_output
-from refocal.ui.cli import app
-from refocal.ui.cli.burst import window_of
 
 if TYPE_CHECKING:
     from refocal.learn.pairs.recordings import Recorded
     from refocal.learn.pairs.streams import Pair
 
-PAIRS = "pairs.csv"
+_TABLE = "pairs.csv"
 _COLUMNS = ("part", "file", "stopped", "frames", "height", "width", "likeness", "gain", "offset", "left_out")
 
 
-@app.command()
-def couple(
-    recorded: Annotated[Path, typer.Argument(help="folder of sequences: streams and larger, stopped frames")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="new folder; receives train, valid and test, and pairs.csv")],
-    frames: Annotated[int, typer.Option(help="frames of the stream for each stopped one", min=1, max=64)] = 5,
-    test: Annotated[str | None, typer.Option(help="sequence to test on; the last by default")] = None,
-    valid: Annotated[
-        str | None, typer.Option(help="SEQUENCE:CELL of the grid to validate on; by default the first one's 1")
-    ] = None,
-    window: Annotated[str | None, typer.Option(help="LOW,HIGH: counts of the streams that become 0 and 255")] = None,
+def pair_streams(
+    recorded: Path, out: Path, frames: int, test: str | None, valid: str | None, window: tuple[float, float] | None
 ) -> None:
-    """Couple streams with stopped frames of the same places, to learn from and to test with.
+    """Pair streams with stopped frames of the same places, and write train, valid, test and pairs.csv.
 
-    RECORDED holds a folder for each sequence, with the frames of the stream and the larger stopped ones in it or one
-    level below. A cell is what lies between two bars of the supporting grid, counted from 1 along the strip.
-    `refocal train` learns from the pairs with `-d pairs/train degradation=chain`.
-
-    For example:
-
-        refocal couple recorded -o pairs --test sequence_4
+    Raises
+    ------
+    UsageError
+        If `out` is not empty, there is one sequence only, or a sequence or cell that is named is not there.
+    UnsupportedError
+        If no stopped frame matches its stream.
     """
     from refocal.learn.pairs.recordings import sequences, split
 
     check_output([recorded], out)
     if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty; give a new folder, or pairs of two splits would lie in one")
-    limits, found = window_of(window), sequences(recorded)
+        raise UsageError(f"{out} is not empty; give a new folder, so that pairs of two splits are not mixed")
+    found = sequences(recorded)
     names = [sequence.name for sequence in found]
     if len(found) == 1:
         raise UsageError(f"{recorded} holds one sequence; testing takes a whole one, so record another")
@@ -57,9 +46,9 @@ def couple(
     if cell[0] == test:
         raise UsageError(f"{test} is the sequence to test on; --valid needs another one")
     split(dict.fromkeys(names, ()), test, cell)  # refuses wrong names before the work
-    parts = split({sequence.name: _coupled(sequence, frames, limits) for sequence in found}, test, cell)
+    parts = split({sequence.name: _pairs(sequence, frames, window) for sequence in found}, test, cell)
     if not any(parts.values()):
-        raise UnsupportedError(f"{recorded}: no stopped frame goes with its stream")
+        raise UnsupportedError(f"{recorded}: no stopped frame matches its stream")
     _write(parts, out)
     typer.echo(", ".join(f"{len(pairs)} {part.replace('_', ' ')}" for part, pairs in parts.items()), err=True)
     for part, where in (("valid", f"cell {cell[1]} of {cell[0]} and no other"), ("test", test)):
@@ -67,7 +56,7 @@ def couple(
             typer.echo(f"warning: {part} is empty: no stopped frame shows {where}", err=True)
 
 
-def _coupled(sequence: "Recorded", frames: int, window: tuple[float, float] | None) -> list["Pair"]:
+def _pairs(sequence: "Recorded", frames: int, window: tuple[float, float] | None) -> list["Pair"]:
     from refocal.engine.streams.source import propose_window
     from refocal.learn.pairs.streams import Coupler, couple_all
 
@@ -103,7 +92,7 @@ def _write(parts: Mapping[str, Sequence[tuple[str, "Pair"]]], out: Path) -> None
             fitted = {"gain": round(pair.gain, 5), "offset": round(pair.offset, 2)}
             why = "; ".join(f"{name}: {reason}" for name, reason in pair.left_out.items())
             rows.append({"part": part, "file": file, "stopped": pair.names[0], **seen, **fitted, "left_out": why})
-    with writing(out / PAIRS) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file_:
+    with writing(out / _TABLE) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file_:
         table = csv.DictWriter(file_, _COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
