@@ -73,8 +73,7 @@ def train(
     Raises
     ------
     BadModelError, BadOptionError
-        If `out` holds the checkpoint of another recipe; if several processes shall stop by the clock; if the net takes
-        other images than the recipe shows it.
+        If `out` holds another recipe's checkpoint; if several processes shall stop by the clock; from `header_of`.
     DivergedError
         If a loss or a weight is not finite; the last checkpoint stays as it was.
     """
