@@ -24,31 +24,34 @@ from refocal.ui.cli import Panel, app
 from refocal.ui.cli._options import AsJson, Truths
 from refocal.ui.cli._show import print_rows
 
+_Restorer = Annotated[
+    list[str] | None,
+    typer.Option("--restorer", "-r", help="[NAME=]MODEL, kind:option=value,... or an oracle; repeat for more."),
+]
+_Convention = Annotated[
+    list[str] | None, typer.Option(help="Convention of cell scores, e.g. border_px=2; repeat for more.")
+]
+_Degradation = Annotated[str, typer.Option(help="kind:option=value,... ; see `refocal list degradations`.")]
+_Metric = Annotated[list[str] | None, typer.Option("--metric", "-m", help="Metric; repeat for more.")]
+_Crop = Annotated[int | None, typer.Option(help="Score only the centre of each tile, this many px wide.", min=1)]
+_Limit = Annotated[int | None, typer.Option(help="Most tiles of each input.", min=1)]
+
 
 @app.command("evaluate", rich_help_panel=Panel.MODELS)
 def evaluate_command(
     inputs: Truths,
-    degradation: Annotated[str, typer.Option(help="kind:option=value,... ; see `refocal list degradations`.")] = (
-        "gran_protocol"
-    ),
-    restorer: Annotated[
-        list[str] | None,
-        typer.Option("--restorer", "-r", help="[NAME=]MODEL, kind:option=value,... or an oracle; repeat for more."),
-    ] = None,
-    metric: Annotated[list[str] | None, typer.Option("--metric", "-m", help="Metric; repeat for more.")] = None,
-    crop: Annotated[int | None, typer.Option(help="Score only the centre of each tile, this many px wide.", min=1)] = (
-        None
-    ),
-    limit: Annotated[int | None, typer.Option(help="Most tiles of each input.", min=1)] = None,
+    degradation: _Degradation = "gran_protocol",
+    restorer: _Restorer = None,
+    metric: _Metric = None,
+    crop: _Crop = None,
+    limit: _Limit = None,
     frames: Annotated[int, typer.Option(help="Frames of each tile, as a burst.", min=1, max=64)] = 1,
     seed: Annotated[int, typer.Option(help="The same seed degrades in the same way.", min=0)] = 0,
     pairs: Annotated[bool, typer.Option("--pairs", help="The inputs are measured pairs; degrade nothing.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for tables and pictures.")] = None,
     segment: Annotated[str | None, typer.Option(help="Score by cells: kind:option=value,... of a segmenter.")] = None,
     labels: Annotated[list[str] | None, typer.Option(help="For --segment: label image of each input.")] = None,
-    convention: Annotated[
-        list[str] | None, typer.Option(help="Convention of cell scores, e.g. border_px=2; repeat for more.")
-    ] = None,
+    convention: _Convention = None,
     as_json: AsJson = False,
 ) -> None:
     """Degrade sharp tiles, restore them, compare with the truth.

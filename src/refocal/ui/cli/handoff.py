@@ -13,31 +13,29 @@ from refocal.ui.cli._show import gathered, print_rows
 if TYPE_CHECKING:
     from refocal.microscope.handoff.sections import Section
 
+_Feabas = Annotated[Path | None, typer.Option(help="FEABAS working folder; receives stitch/stitch_coord/*.txt.")]
+_MultisemInto = Annotated[Path | None, typer.Option(help="Write yesretake flags into this tree of the microscope.")]
+_Unfinished = Annotated[bool, typer.Option(help="Include sections that are unfinished or wait to be restored.")]
+_PixelNm = Annotated[float | None, typer.Option(help="Pixel size, nm, where the log does not give it.", min=0.001)]
+_RetakeShare = Annotated[
+    float, typer.Option(help="A section with a larger share of retakes is imaged again.", min=0, max=1)
+]
+
 
 @app.command("handoff", rich_help_panel=Panel.MICROSCOPE)
 def handoff(
     out: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    feabas: Annotated[
-        Path | None, typer.Option(help="FEABAS working folder; receives stitch/stitch_coord/*.txt.")
-    ] = None,
+    feabas: _Feabas = None,
     render_ws: Annotated[Path | None, typer.Option(help="Write tile specs for render-ws to this JSON file.")] = None,
     multisem_flags: Annotated[bool, typer.Option(help="Write yesretake flags to handoff/multisem of OUT.")] = False,
-    multisem_into: Annotated[
-        Path | None, typer.Option(help="Write yesretake flags into this tree of the microscope.")
-    ] = None,
+    multisem_into: _MultisemInto = None,
     sbemimage: Annotated[bool, typer.Option(help="Write grid.tile lists to handoff/sbemimage of OUT.")] = False,
     section: Annotated[list[str] | None, typer.Option(help="Stitch only this section; repeat for more.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Link raw tiles that OUT lacks into it.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy raw tiles that OUT lacks into it.")] = False,
-    unfinished: Annotated[
-        bool, typer.Option(help="Include sections that are unfinished or wait to be restored.")
-    ] = False,
-    pixel_nm: Annotated[
-        float | None, typer.Option(help="Pixel size, nm, where the log does not give it.", min=0.001)
-    ] = None,
-    retake_share: Annotated[
-        float, typer.Option(help="A section with a larger share of retakes is imaged again.", min=0, max=1)
-    ] = 0.05,
+    unfinished: _Unfinished = False,
+    pixel_nm: _PixelNm = None,
+    retake_share: _RetakeShare = 0.05,
     as_json: AsJson = False,
 ) -> None:
     """Write retake lists, microscope flags and stitching files.

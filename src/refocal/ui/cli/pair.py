@@ -20,61 +20,69 @@ _OF_STREAMS, _OF_IMAGES = "Options with --stream", "Options without --stream"
 _SEQUENCES = ("frames", "test", "valid", "window")
 _ANY = ("inputs", "out", "stream")
 
+_Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        help="SHARP and BLURRY: images of the same fields by the same names (each a folder, file or pattern). "
+        "With --stream: one folder of sequences.",
+    ),
+]
+_TestShare = Annotated[float, typer.Option(help="Share of the sections kept for testing.", rich_help_panel=_OF_IMAGES)]
+_Residual = Annotated[
+    float, typer.Option(help="Worst fit that is accepted: 1 - correlation.", rich_help_panel=_OF_IMAGES)
+]
+_Overlap = Annotated[
+    float, typer.Option(help="Least share of the soft image that both show.", rich_help_panel=_OF_IMAGES)
+]
+_Scale = Annotated[
+    float, typer.Option(help="Largest relative difference of the pixel sizes.", rich_help_panel=_OF_IMAGES)
+]
+_LocalPx = Annotated[
+    float, typer.Option(help="Largest median shift that may remain between parts.", rich_help_panel=_OF_IMAGES)
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per pair.", rich_help_panel=_OF_IMAGES)]
+_Frames = Annotated[
+    int,
+    typer.Option(help="Frames of the stream for each stopped one.", min=1, max=64, rich_help_panel=_OF_STREAMS),
+]
+_Test = Annotated[
+    str | None, typer.Option(help="Sequence to test on; by default the last.", rich_help_panel=_OF_STREAMS)
+]
+_Valid = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEQUENCE:CELL",
+        help="Cell of the grid to validate on; by default cell 1 of the first sequence.",
+        rich_help_panel=_OF_STREAMS,
+    ),
+]
+_Window = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Counts of the streams that become 0 and 255; proposed if not given.",
+        rich_help_panel=_OF_STREAMS,
+    ),
+]
+
 
 @app.command("pair", rich_help_panel=Panel.MODELS)
 def pair(
     context: typer.Context,
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            help="SHARP and BLURRY: images of the same fields by the same names (each a folder, file or pattern). "
-            "With --stream: one folder of sequences.",
-        ),
-    ],
+    inputs: _Inputs,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the pairs.")],
     stream: Annotated[bool, typer.Option("--stream", help="Pair streams with larger, stopped frames.")] = False,
-    test_share: Annotated[
-        float, typer.Option(help="Share of the sections kept for testing.", rich_help_panel=_OF_IMAGES)
-    ] = 0.2,
-    residual: Annotated[
-        float, typer.Option(help="Worst fit that is accepted: 1 - correlation.", rich_help_panel=_OF_IMAGES)
-    ] = 0.4,
-    overlap: Annotated[
-        float, typer.Option(help="Least share of the soft image that both show.", rich_help_panel=_OF_IMAGES)
-    ] = 0.5,
-    scale: Annotated[
-        float, typer.Option(help="Largest relative difference of the pixel sizes.", rich_help_panel=_OF_IMAGES)
-    ] = 0.05,
+    test_share: _TestShare = 0.2,
+    residual: _Residual = 0.4,
+    overlap: _Overlap = 0.5,
+    scale: _Scale = 0.05,
     shear: Annotated[float, typer.Option(help="Largest shear.", rich_help_panel=_OF_IMAGES)] = 0.05,
-    local_px: Annotated[
-        float, typer.Option(help="Largest median shift that may remain between parts.", rich_help_panel=_OF_IMAGES)
-    ] = 3.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per pair.", rich_help_panel=_OF_IMAGES)
-    ] = False,
-    frames: Annotated[
-        int,
-        typer.Option(help="Frames of the stream for each stopped one.", min=1, max=64, rich_help_panel=_OF_STREAMS),
-    ] = 5,
-    test: Annotated[
-        str | None, typer.Option(help="Sequence to test on; by default the last.", rich_help_panel=_OF_STREAMS)
-    ] = None,
-    valid: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SEQUENCE:CELL",
-            help="Cell of the grid to validate on; by default cell 1 of the first sequence.",
-            rich_help_panel=_OF_STREAMS,
-        ),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Counts of the streams that become 0 and 255; proposed if not given.",
-            rich_help_panel=_OF_STREAMS,
-        ),
-    ] = None,
+    local_px: _LocalPx = 3.0,
+    as_json: _AsJson = False,
+    frames: _Frames = 5,
+    test: _Test = None,
+    valid: _Valid = None,
+    window: _Window = None,
 ) -> None:
     """Make training pairs of soft and sharp images, or of streams.
 

@@ -32,7 +32,7 @@ from refocal.ui.cli._options import (
 from refocal.ui.cli._show import print_json
 
 if TYPE_CHECKING:
-    from refocal.engine.watch import Watch
+    from refocal.engine.watch import Settings, Watch
     from refocal.eventlog.log import Event
 
 _CARRY = ("symlink", "link", "copy", "skip")
@@ -40,38 +40,44 @@ _SETTINGS = {
     "settle": Number(3.0, 0), "poll": Number(0.15, 0.01), "idle": Number(math.inf, 0), "reserve_mb": Number(200.0, 0),
 }  # fmt: skip
 
+_Carry = Annotated[
+    str | None,
+    typer.Option(
+        help="What to do with tiles that are not restored: symlink, link, copy or skip; by default the first of "
+        "these that works."
+    ),
+]
+_Restoring = Annotated[
+    bool, typer.Option("--restore/--no-restore", help="Restore tiles, or only grade and queue them.")
+]
+_Check = Annotated[bool, typer.Option(help="Check each restored tile; one that fails is listed for retaking.")]
+_Order = Annotated[str, typer.Option(help="Which sections to restore first while restoring lags: newest or oldest.")]
+_Settings = Annotated[
+    str | None, typer.Option(metavar="NAME=NUMBER,...", help=f"Times and space: {listed(_SETTINGS)}.")
+]
+_Folder = Annotated[Path, typer.Argument(help="Folder that the microscope writes to; it is only ever read.")]
+_Layout = Annotated[str, typer.Option(help="auto, or one of `refocal list layouts`.")]
+_OnAlert = Annotated[str | None, typer.Option(help="Command, or http(s) address, that receives each alert.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print every event, one JSON object per line.")]
+
 
 @app.command("watch", rich_help_panel=Panel.MICROSCOPE)
 def watch(
-    folder: Annotated[Path, typer.Argument(help="Folder that the microscope writes to; it is only ever read.")],
+    folder: _Folder,
     out: Out,
-    layout: Annotated[str, typer.Option(help="auto, or one of `refocal list layouts`.")] = "auto",
+    layout: _Layout = "auto",
     model: Model = "gran-em",
     restorer: OtherRestorer = None,
     gate: Gate = "sharpness",
     backend: Backend = "auto",
     contrast: Limits = None,
-    carry: Annotated[
-        str | None,
-        typer.Option(
-            help="What to do with tiles that are not restored: symlink, link, copy or skip; by default the first of "
-            "these that works."
-        ),
-    ] = None,
-    restoring: Annotated[
-        bool, typer.Option("--restore/--no-restore", help="Restore tiles, or only grade and queue them.")
-    ] = True,
-    check: Annotated[
-        bool, typer.Option(help="Check each restored tile; one that fails is listed for retaking.")
-    ] = True,
-    order: Annotated[
-        str, typer.Option(help="Which sections to restore first while restoring lags: newest or oldest.")
-    ] = "newest",
-    settings: Annotated[
-        str | None, typer.Option(metavar="NAME=NUMBER,...", help=f"Times and space: {listed(_SETTINGS)}.")
-    ] = None,
-    on_alert: Annotated[str | None, typer.Option(help="Command, or http(s) address, that receives each alert.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every event, one JSON object per line.")] = False,
+    carry: _Carry = None,
+    restoring: _Restoring = True,
+    check: _Check = True,
+    order: _Order = "newest",
+    settings: _Settings = None,
+    on_alert: _OnAlert = None,
+    as_json: _AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Grade and restore tiles while the microscope runs.
@@ -89,16 +95,11 @@ def watch(
 
         refocal watch wafer -o out --settings settle=10 --on-alert ./page_me
     """
-    from refocal.engine.watch import Settings, Watch, lightest
+    from refocal.engine.watch import Watch, lightest
     from refocal.microscope.monitor import Monitor
     from refocal.microscope.notify import Messenger, channel
 
-    given = numbers("--settings", settings, _SETTINGS)
-    chosen = Settings(
-        layout=layout, settle=given["settle"], poll=given["poll"], order=choice("--order", order, ("newest", "oldest")),
-        restores=restoring, reserve_bytes=int(given["reserve_mb"] * 1e6),
-        idle_seconds=given["idle"] if math.isfinite(given["idle"]) else None,
-    )  # fmt: skip
+    chosen = _settings(layout, order, restoring, settings)
     way = choice("--carry", carry, _CARRY) if carry else None
     with (
         _status(quiet=quiet) as show,
@@ -119,6 +120,17 @@ def watch(
         counts = _run(lambda: Watch(folder, out, job, chosen, observers=[Monitor().add], on_event=tell), show)
     if not quiet:
         _say_end(counts, out)
+
+
+def _settings(layout: str, order: str, restoring: bool, text: str | None) -> "Settings":
+    from refocal.engine.watch import Settings
+
+    given = numbers("--settings", text, _SETTINGS)
+    return Settings(
+        layout=layout, settle=given["settle"], poll=given["poll"], order=choice("--order", order, ("newest", "oldest")),
+        restores=restoring, reserve_bytes=int(given["reserve_mb"] * 1e6),
+        idle_seconds=given["idle"] if math.isfinite(given["idle"]) else None,
+    )  # fmt: skip
 
 
 def _say_end(counts: Mapping[str, int], out: Path) -> None:
