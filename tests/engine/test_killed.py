@@ -82,6 +82,6 @@ def test_half_written_files_of_a_killed_run_are_never_read(
 def test_an_interrupted_run_says_so_in_one_line(raw: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     stopped = end(raw, tmp_path, signal.SIGINT, 2, 0)
     assert stopped.returncode == 130
-    assert stopped.stderr.splitlines() == ["refocal: interrupted; run the same command again to go on"]
+    assert stopped.stderr.splitlines() == ["refocal: interrupted; run the same command again to continue"]
     assert all(content == whole[name] for name, content in files(tmp_path).items())
     assert not list(tmp_path.rglob("*.part"))

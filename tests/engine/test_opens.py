@@ -130,7 +130,7 @@ def test_the_log_is_read_once_by_each_run(tmp_path: Path) -> None:
 
 def test_a_soft_tile_of_a_watch_is_measured_twice_and_its_result_once(tmp_path: Path) -> None:
     raw, out = tiles(tmp_path / "raw", ".tif", SOFT), tmp_path / "out"
-    run = counted(raw, out, "watch", "--restorer", "wiener:sigma_px=1.0", "--stop-when-idle", "1", "--quiet")
+    run = counted(raw, out, "watch", "--restorer", "wiener:sigma_px=1.0", "--settings", "idle=1", "--quiet")
     assert '"decision": "restored"' in (out / "log.jsonl").read_text()
     assert run.measured == 3
     # Is it whole? Graded; read again from the queue; its tags. The first is not asked where a log names it as finished.

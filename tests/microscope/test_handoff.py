@@ -80,9 +80,8 @@ def test_it_names_what_it_wrote_and_the_sections_to_be_imaged_again(montage: Pat
             "beam": 1, "tile": "m000001_b001", "decision": "retake", "verdict": "retake", "height": SIZE,
             "width": SIZE, "mode": "uint8", "pixel_nm": 4.0, "stage_x_nm": 80.0, "stage_y_nm": 80.0,
         })  # fmt: skip
-    assert (
-        "imaged again, and handed to stitching as recorded: S2R1;" in inside("handoff", montage, "--feabas", feabas).err
-    )
+    said = inside("handoff", montage, "--feabas", feabas).err
+    assert "imaged again, and handed over for stitching as recorded: S2R1;" in said
     assert "imaged again" not in inside("handoff", montage).err
 
 

@@ -125,7 +125,7 @@ def test_another_format_version_says_update(model: Path, tmp_path: Path) -> None
 def test_a_missing_or_foreign_onnx_file_is_refused(model: Path, tmp_path: Path) -> None:
     path = copy(model, tmp_path)
     path.with_suffix(".onnx").unlink()
-    assert "publish it anew" in refuses(path)
+    assert "publish it again" in refuses(path)
     assert "cannot read" in refuses(tmp_path / "none.safetensors")
 
 

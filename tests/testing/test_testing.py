@@ -80,7 +80,7 @@ def test_they_are_listed_with_one_line_each(installed: Path) -> None:
 
 def test_the_program_works_with_them(installed: Path, tmp_path: Path) -> None:
     """What tells images, volumes and layouts apart by a list would not know these."""
-    run(installed, PROGRAM, "replay", "sessions", tmp_path / "scope", "--size", "64x48", "--sections", 1, "--tiles", 2)
+    run(installed, PROGRAM, "replay", "sessions", tmp_path / "scope", "--size", "64x48", "--plan", "sections=1,tiles=2")
     tile = tmp_path / "scope" / "session_00" / "tile_0000.pgm"
     code = (
         "import sys; from pathlib import Path; from refocal.parts.formats import create_image, open_image;"

@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 MAX_HEAD_BYTES = 8 << 20
 MAX_FILE_BYTES = 2 << 30
 _SEAL = re.compile(rb'"seal":"([0-9a-f]{64})"')
-_MAKE = "get the file again, or write it anew with this version of refocal"
+_MAKE = "get the file again, or write it again with this version of refocal"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -109,7 +109,7 @@ def onnx_bytes(path: str | Path, header: ModelHeader) -> bytes:
     """
     onnx = Path(path).with_suffix(".onnx")
     if header.onnx_sha256 is None or not onnx.is_file():
-        raise BadModelError(f"{Path(path).name} has no {onnx.name} beside it: get the model again, or publish it anew")
+        raise BadModelError(f"{Path(path).name} has no {onnx.name} beside it: get the model again, or publish it again")
     content = _content(onnx)
     if hashlib.sha256(content).hexdigest() != header.onnx_sha256:
         raise BadModelError(f"{onnx.name} is damaged or belongs to another {Path(path).name}: {_MAKE}")

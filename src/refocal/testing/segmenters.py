@@ -20,6 +20,7 @@ from refocal.testing._part import PartContract
 class Bright(nn.Module):
     """Stands in for a net of contours: cells are bright, contours dark."""
 
+    inputs, outputs, frames = 1, 2, 1
     reach = Reach(halo=0, multiple=4)
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Bright(nn.Module):
 class Links(nn.Module):
     """Stands in for a net of affinities: bright voxels are linked."""
 
+    inputs, outputs, frames = 1, 3, 1
     reach = Reach(halo=1, multiple=2)
 
     def __init__(self) -> None:

@@ -159,7 +159,7 @@ def test_a_scheduler_that_dies_is_one_line_and_the_rest_is_done_later(given, alo
             time.sleep(0.05)
         work = begin(given, tmp_path / "out.zarr", JOB, STORAGE)
         pool = Pool(json.loads(file.read_text())["address"])
-        with pytest.raises(TileError, match=r"scheduler is lost.*again to go on"), workers(pool) as client:
+        with pytest.raises(TileError, match=r"scheduler is lost.*again to continue"), workers(pool) as client:
             spread(work, client, pool, end)
     finally:
         for process in (scheduler, worker):
@@ -285,6 +285,6 @@ def test_a_worker_that_would_restore_by_something_else_is_refused(given, tmp_pat
 def test_the_volume_is_the_one_of_the_job(given, tmp_path):
     begin(given, tmp_path / "out.zarr", JOB, STORAGE)
     (block, *_) = plan((2, 32, 32), (2, 32, 32), (0, 0, 0), "0")
-    with pytest.raises(UsageError, match="begun anew"):
+    with pytest.raises(UsageError, match="started from scratch"):
         cluster.do(str(tmp_path / "out.zarr"), "another", "restore", block, 1)
     assert open_volume(store(tmp_path / "out.zarr")).info.shape == SHAPE

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ _HEAD = re.compile(rb"P5\n(?:# ([\d.e+-]+) nm\n)?(\d+) (\d+)\n255\n")
 class Page:
     """An opened file."""
 
-    def __init__(self, path: Path) -> None:
-        content = path.read_bytes()
+    def __init__(self, path: Path, file: BufferedReader) -> None:
+        with file:
+            content = file.read()
         head = _HEAD.match(content)
         if head is None:
             raise UnreadableError(f"{path}: has no header of a grey map")
@@ -36,11 +38,14 @@ class Page:
             raise UsageError(f"{self._path}: page {page}, {box} is not inside")
         return self._counts[box.slices].copy()
 
+    def close(self) -> None:
+        pass  # read at once, and closed then
+
     def __enter__(self) -> "Page":
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.close()
 
 
 class Pgm:
@@ -51,8 +56,8 @@ class Pgm:
     def matches(self, head: bytes) -> bool:
         return head.startswith(b"P5\n")
 
-    def open(self, path: Path) -> Page:
-        return Page(path)
+    def open(self, path: Path, file: BufferedReader | None = None) -> Page:
+        return Page(path, file or path.open("rb"))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         pages = list(pages)

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from refocal.core.values import FolderStatus, TileLocation
+from refocal.core.layout import FolderStatus, TileLocation
 
 _TILE = re.compile(r"(session_\d{2})/tile_(\d{4})\.(?:pgm|tif)", re.ASCII)
 

@@ -33,8 +33,8 @@ _WINDOW = 4
 _POLL_SECONDS = 5.0
 _EMPTY_POLLS = 12
 _POOLS = 100
-_DESERTED = "no worker is left, and none comes back; what is done is recorded: run the same command again to go on"
-_LOST = "the scheduler is lost; what is done is recorded: run the same command again to go on"
+_DESERTED = "no worker is left, and none comes back; what is done is recorded: run the same command again to continue"
+_LOST = "the scheduler is lost; what is done is recorded: run the same command again to continue"
 _ONE = threading.Lock()
 """Workers that others started may have several threads; what restores is made for one."""
 _SETTINGS = {
@@ -245,7 +245,7 @@ def joined(out: str, sha256: str) -> Restoration:
     """
     work = join(out)
     if work.ledger.sha256 != sha256:
-        raise UsageError(f"{out} was begun anew while this job ran; run it again")
+        raise UsageError(f"{out} was started from scratch while this job ran; run it again")
     begun, here = ((about or {}).get("restored_by") for about in (work.ledger.job(), work.prepared.resolved))
     if begun != here:
         raise UsageError(f"{out} was begun for {begun}, but a worker would use {here}: name one with --backend")

@@ -261,7 +261,7 @@ def _opened(
     if not form.matches(target):
         raise UsageError(
             f"{target.url} is gone, but {ledger.place.url} holds what was done to it; put it back, or pass --overwrite "
-            "to begin anew"
+            "to start from scratch"
         )
     opened = tuple(form.open(target, level, write=True) for level in range(count))
     contrast = SectionContrast(source, Contrast(*job.contrast) if job.contrast else None)
