@@ -1,17 +1,17 @@
 """The error tree. Each message is one line: what was given, what was expected, what to do.
 
 RefocalError
-├── UsageError            the caller asked for something that cannot be (exit code 2)
+├── UsageError            the caller asked for something that cannot be done (exit code 2)
 │   ├── UnknownPartError  no such net, model, gate ...; suggests the nearest name
 │   ├── BadOptionError    an option that the part does not take, or a value out of range
 │   ├── MissingExtraError an optional package is needed; names the extra
 │   └── BadModelError     a model file of another version, damaged, or not a model
-├── DivergedError         training lost its way; the last good checkpoint is kept (exit code 1)
-└── TileError             one tile cannot be done; the others still are (exit code 1)
-├── UnreadableError   damaged, truncated, empty or not an image
-├── UnsupportedError  a whole image of a kind that cannot be restored (colour, NaN, too small ...)
-├── WriteError        the output cannot be written
-└── LaterError        not now: the source or the sink will see to it that the tile comes again
+├── DivergedError         training diverged; the last good checkpoint is kept (exit code 1)
+└── TileError             one tile cannot be done; the others are (exit code 1)
+    ├── UnreadableError   damaged, truncated, empty or not an image
+    ├── UnsupportedError  an intact image of a kind that cannot be restored (colour, NaN, too small ...)
+    ├── WriteError        the output cannot be written
+    └── LaterError        not now: the source or the sink brings the tile again
 """
 
 import difflib

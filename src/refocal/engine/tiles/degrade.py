@@ -1,4 +1,4 @@
-"""Degradation as a restorer, so that spoiling tiles goes through the same loop, files and log as restoring them."""
+"""Degradation as a restorer, so that degrading tiles goes through the same loop, files and log as restoring them."""
 
 import zlib
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Files as a source, and as a sink: images, folders of images and stacks; each page of a file is one block.
 
 A block's key is the file's name relative to its input, in posix form, and for stacks "#" and the page. The output has
-the same names, folders, dtypes, pixel sizes and metadata. Restored tiles are written anew; all others are copied byte
+the same names, folders, dtypes, pixel sizes and metadata. Restored tiles are encoded again; all others are copied byte
 for byte, or linked, so that the output is a whole tree for stitching. A stack is written when its last page is there.
 
 Nothing stands half-written under its final name, and no input is ever opened for writing.

@@ -61,7 +61,7 @@ def restore_volume(
         (i, n): every n-th block from the i-th on; every n-th slab of sections for nets with a global context. The one
         that finds all blocks done makes the coarser levels.
     overwrite
-        Begin anew where `out` holds the work of another job.
+        Start from scratch where `out` holds the work of another job.
     restorer
         Stands in for the job's own.
 

@@ -20,7 +20,7 @@ class Stack:
     Parameters
     ----------
     path
-        The file; opened anew for each box, so several threads may read.
+        The file; opened for each box, so several threads may read.
     section_nm
         Distance of the sections; None takes what the file says, else the edge of a pixel.
     """

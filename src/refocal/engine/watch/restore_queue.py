@@ -97,7 +97,7 @@ class RestoreQueue:
         with self._ready:
             waiting = self._urgent.get(key) or self._sections.get(section, {}).get(key)
             if waiting and waiting.forced and waiting.state == _state(event) and not event.get("override"):
-                return  # what was in hand when the operator spoke: the word still waits
+                return  # what was in progress when the operator decided: the verdict still waits
             self._remove(key, section)
             if event["decision"] != "queued":
                 return
@@ -186,11 +186,11 @@ class RestoreQueue:
         return replace(grade, verdict=queued.forced, reason=queued.reason)
 
     def state(self, key: str) -> int:
-        """Return the version of a tile in hand."""
+        """Return the version of a tile in progress."""
         return version(*self._hands[key].state)
 
     def facts(self, key: str) -> Mapping[str, Any]:
-        """Return what the event of a tile in hand says beyond its grade, and put it down."""
+        """Return what the event of a tile in progress says beyond its grade, and release it."""
         with self._ready:
             queued = self._hands.pop(key)
         place = self._layout.place(split_key(key)[0])
@@ -203,7 +203,7 @@ class RestoreQueue:
         return not self._root.is_dir() or self._gone()
 
     def _next(self) -> str | None:
-        """Take the next tile in hand; one whose last version is still in hand waits."""
+        """Take the next tile; one whose last version is still in progress waits."""
         queue: Mapping[str, _Queued] = self._urgent
         if not queue and self._restores and self._sections:
             section = self._pick(self._sections, key=self._ages.__getitem__)

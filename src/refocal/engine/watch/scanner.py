@@ -65,7 +65,7 @@ class Scanner:
     layout
         Tells tiles and folders apart.
     ledger
-        What is decided or in hand already.
+        What is decided or in progress already.
     settle
         Seconds for which size and time of a file must stay the same, where nothing better says that it is complete.
     notice
@@ -136,7 +136,7 @@ class Scanner:
         return self._layout.place(name)
 
     def take(self, name: str) -> Found | None:
-        """Take a file in hand of which somebody says that it is complete; None if it is decided, or not there."""
+        """Take a file of which somebody says that it is complete; None if it is decided, or not there."""
         place, state = self._layout.place(name), self._state(name)
         if place is None or state is None or self._ledger.version(name) == version(*state):
             return None
@@ -299,7 +299,7 @@ class Scanner:
         return found.st_size, found.st_mtime_ns
 
     def _complete(self, folder: Folder, now: float) -> Iterator[Found | None]:
-        """Look at the pending files again, and take those that are complete in hand."""
+        """Look at the pending files again, and take those that are complete."""
         for name, pending in list(folder.pending.items()):
             yield from self._breathe()
             if folder.pending.get(name) is not pending:  # taken, or reconsidered, since the last yield

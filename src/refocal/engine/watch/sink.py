@@ -1,4 +1,4 @@
-"""The output of a watch: written by two loops at once, replaced when a tile is taken anew, and sometimes full."""
+"""The output of a watch: written by two loops at once, replaced when a tile is imaged again, and sometimes full."""
 
 import errno
 import shutil
@@ -90,7 +90,7 @@ class LiveSink:
     locks
         Shared by all that write to the same output.
     wanted
-        Says whether the version of a tile that is in hand is the newest one.
+        Says whether the version of a tile in progress is the newest one.
     patient
         Wait for space; otherwise what cannot be written is put off (`LaterError`).
     light
@@ -133,7 +133,7 @@ class LiveSink:
                 self._room.wait()
             with self._locks[hash(file_of(key)) % len(self._locks)]:
                 if not self._wanted(key):
-                    raise LaterError(f"{key}: was taken anew in the meantime")
+                    raise LaterError(f"{key}: was imaged again in the meantime")
                 try:
                     return work() or {}
                 except TileError as error:

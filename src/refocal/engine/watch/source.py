@@ -33,7 +33,7 @@ _LOOK_AGAIN = 1.0
 
 @dataclass(slots=True)
 class _InFlight:
-    """A tile in hand."""
+    """A tile in progress."""
 
     found: Found
     attempts: int = 0
@@ -142,7 +142,7 @@ class LiveSource:
         return frames
 
     def facts(self, key: str) -> Mapping[str, Any]:
-        """Return what the event of a tile in hand says beyond its grade, and put it down."""
+        """Return what the event of a tile in progress says beyond its grade, and release it."""
         with self._lock:
             found = self._hands.pop(key).found
         size, mtime_ns = found.state
@@ -169,7 +169,7 @@ class LiveSource:
                     yield from self._blocks(found)
 
     def _blocks(self, found: Found) -> Iterator[Block]:
-        """Take a file in hand; a stack is one block for each page that is not decided in this version."""
+        """Start on a file; a stack is one block for each page that is not decided in this version."""
         with self._lock:
             busy = found.name in self._hands or any(key.startswith(f"{found.name}#") for key in self._hands)
         if busy:  # an older version of it is being graded right now
@@ -209,7 +209,7 @@ class LiveSource:
                 yield Block(what, _NOWHERE, _NOWHERE)
 
     def _is_as_it_was(self, key: str) -> bool:
-        """Say whether a file is still the one in hand; if not, it is the scanner's again."""
+        """Say whether a file is still the one in progress; if not, it is the scanner's again."""
         name = file_of(key)
         try:
             if state_of(self._scanner.root / name) == self._hands[key].found.state:
@@ -229,7 +229,7 @@ class LiveSource:
             Always one of them.
         """
         gone = is_gone(error)
-        delays = waits(error)[: 3 if gone else None]  # what is gone may be about to be written anew
+        delays = waits(error)[: 3 if gone else None]  # what is gone may be about to be written again
         if self._scanner.gone or not self._scanner.root.is_dir():
             self._put_off(key, 1.0)
         elif hand.attempts < len(delays):

@@ -61,8 +61,8 @@ def demo_tiles(seed: int, *, edge: int = 1024, overlap: int = 96, pixel_nm: floa
         y, x = row * stride, column * stride
         truth = np.ascontiguousarray(section[y : y + edge, x : x + edge])
         example = Example(Frames(truth[None], contrast=UNIT, pixel_nm=pixel_nm), truth)
-        spoil = registry.make("degradations", "chain", steps=steps)
-        seen = spoil(example, np.random.default_rng((seed, number))).frames.image
+        degrade = registry.make("degradations", "chain", steps=steps)
+        seen = degrade(example, np.random.default_rng((seed, number))).frames.image
         counts = GREY.counts(seen, np.uint8)
         name = f"section_0001/tile_r{row}_c{column}.tif"
         tiles.append(DemoTile(name, words, truth, counts, pixel_nm, x * pixel_nm, y * pixel_nm))

@@ -55,7 +55,7 @@ class Experiment(BaseModel):
     seeds: list[int] = Field([0], min_length=1)
     test_share: float = Field(0.25, gt=0, lt=1, description="share of a specimen's images that is kept for scoring")
     cut_px: int = Field(512, ge=48, description="edge of the tiles that large sharp images are cut into")
-    degradation: str = Field("sem_acquisition", description="how sharp tiles are spoilt, once and for all methods")
+    degradation: str = Field("sem_acquisition", description="how sharp tiles are degraded, once for all methods")
     degradation_options: dict[str, Any] = {}
     recipe: dict[str, Any] = Field({}, description="keys of every method's recipe")
     methods: dict[str, Method]

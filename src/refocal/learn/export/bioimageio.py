@@ -101,10 +101,10 @@ def _tried(net: nn.Module, about: ModelHeader) -> tuple[Counts, Counts]:
     shape = (smallest, smallest + (0 if about.reach.window else step * max(1, 16 // step)))
     with np.errstate(over="ignore"):
         truth = draw_section(shape, seed=1)
-    spoiled = registry.make("degradations", "gran_protocol")(
+    degraded = registry.make("degradations", "gran_protocol")(
         Example(Frames(truth[None], contrast=UNIT), truth), np.random.default_rng(1)
     )
-    image = _EIGHT_BIT.counts(spoiled.frames.image.astype(np.float32), np.uint8)
+    image = _EIGHT_BIT.counts(degraded.frames.image.astype(np.float32), np.uint8)
     seen = np.repeat(image[None, None], about.channels, axis=1)
     try:
         with torch.inference_mode():

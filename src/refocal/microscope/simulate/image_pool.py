@@ -87,8 +87,8 @@ def _variant(
         sharp = np.full_like(sharp, _RESIN)
     steps: list[dict[str, Any]] = [{"kind": "defocus", "sigma_px": sigma}] if sigma else []
     steps.append({"kind": "gaussian_noise", "sigma": noise} if noise else {"kind": "shot_noise", "electrons": 60.0})
-    spoil = registry.make("degradations", "chain", steps=steps)
-    seen = spoil(Example(Frames(sharp[None], contrast=UNIT, pixel_nm=plan.pixel_nm), sharp), rng).frames.image
+    degrade = registry.make("degradations", "chain", steps=steps)
+    seen = degrade(Example(Frames(sharp[None], contrast=UNIT, pixel_nm=plan.pixel_nm), sharp), rng).frames.image
     image = _GREY.counts(seen, np.uint8)
     small = binned(image, _THUMBNAIL).astype(np.uint8)
     return Variant(quality, sigma, noise, encode(image), encode(small))

@@ -16,7 +16,7 @@ from refocal.microscope.simulate.image_pool import Variant
 from refocal.microscope.simulate.plan import Shares
 
 _AT_ONCE = 3
-"""So many slow files are open at once; then the first of them is finished."""
+"""Slow files that are open at once; beyond that the first of them is finished."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import tifffile
 
 from refocal.parts.formats import _density, _sem
 
-# What a writer decides anew (sizes, offsets, compression, colour) or passes by name (resolution), and pointers to
+# What a writer decides itself (sizes, offsets, compression, colour) or passes by name (resolution), and pointers to
 # places in the file that a copy would leave dangling (EXIF, GPS, interoperability, SIS).
 _LAYOUT = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284, 288, 289, 292, 293, 296}
