@@ -201,13 +201,19 @@ class ImageInfo:
     """(page, y, x)."""
     dtype: np.dtype[Any]
     pixel_nm: float | None = None
-    """Pixel edge in nanometres, None where the file does not say."""
+    """Pixel edge in nanometres, None where the file does not say; the width where pixels are not square."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Stage position (`stage_x_nm`, `stage_y_nm`), working distance, dwell time ... as far as the file says."""
     warnings: tuple[str, ...] = ()
     """What a person should know, e.g. content and extension disagree."""
     kind: str = field(default="", compare=False)
     """Format that the content of the file shows; empty for an image that is no file yet."""
+    pixel_y_nm: float | None = None
+    """Height of a pixel where it differs from the width; None for square pixels."""
+    section_nm: float | None = None
+    """Distance of the pages where the file says that they are sections, None where it does not."""
+    no_data: tuple[float, ...] = ()
+    """Counts that the file declares to mean "nothing was measured here"."""
 
 
 class ImageFile(Protocol):

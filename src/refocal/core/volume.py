@@ -35,6 +35,8 @@ class VolumeInfo:
     """Of the pyramid; the first is the finest."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What else should be kept, e.g. how it is shown (`omero`)."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know, e.g. an axis order that is not what the header usually means."""
 
 
 class Volume(Protocol):

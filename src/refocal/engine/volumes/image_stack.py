@@ -33,7 +33,7 @@ class Stack:
         chunk = tuple(min(a, b) for a, b in zip(_CHUNK, known.shape, strict=True))
         self.info = VolumeInfo(
             known.shape, known.dtype, (chunk[0], chunk[1], chunk[2]), (chunk[0], chunk[1], chunk[2]),
-            (section_nm or known.metadata.get("section_nm", edge), edge, edge) if edge else None,
+            (section_nm or known.section_nm or edge, edge, edge) if edge else None,
         )  # fmt: skip
 
     def read(self, box: Box, /) -> Counts:
@@ -62,7 +62,6 @@ def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
             yield volume.read(Box((z, 0, 0), (z + 1, *volume.info.shape[1:])))[0]
 
     voxel = volume.info.voxel_nm
-    known = {"section_nm": voxel[0]} if voxel else {}
-    like = ImageInfo(volume.info.shape, volume.info.dtype, voxel and voxel[2], known)
+    like = ImageInfo(volume.info.shape, volume.info.dtype, voxel and voxel[2], section_nm=voxel and voxel[0])
     same = source is not None and source.suffix.lower() == path.suffix.lower()
     create_image(path, planes(), like, source if same else None)

@@ -152,8 +152,7 @@ class MrcImage(Reader):
         if there < sections:
             warnings.append(f"{there} of {sections} sections are there; the stack is still growing or was cut off")
         edge, thick = (_edge_nm(header, axis) for axis in (0, 2))
-        known = {"section_nm": thick} if thick is not None and thick != edge else {}
-        self.info = ImageInfo((min(there, sections), height, width), dtype, edge, known, tuple(warnings))
+        self.info = ImageInfo((min(there, sections), height, width), dtype, edge, {}, tuple(warnings), section_nm=thick)
 
     def _decode(self, page: int, box: Box) -> Counts:
         offset = self._start + page * self._stride * self.info.shape[1]
@@ -214,7 +213,7 @@ def _header_like(source: Path | None, like: ImageInfo) -> tuple[NDArray[Any], by
         header["map"], header["machine"], header["version"] = b"MAP ", b"\x44\x44\0\0", 20141
         header["m"] = (width, height, sections)
         edge = like.pixel_nm or 0
-        header["cell"] = np.multiply(header["m"], [10 * edge, 10 * edge, 10 * like.metadata.get("section_nm", edge)])
+        header["cell"] = np.multiply(header["m"], [10 * edge, 10 * edge, 10 * (like.section_nm or edge)])
     else:
         with open(source, "rb") as file:
             head = file.read(_HEADER)
