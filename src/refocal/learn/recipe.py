@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from refocal.core.errors import BadOptionError, nearest
+from refocal.core.errors import BadOptionError, UnknownPartError, nearest
 
 
 class Recipe(BaseModel):
@@ -45,7 +45,9 @@ class Recipe(BaseModel):
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0 is off")
-    start: str | None = Field(None, description="model file to start from; what fits by name and shape is taken")
+    start: str | None = Field(
+        None, description="model to start from, shipped or a file; what fits by name and shape is taken"
+    )
     minutes: float | None = Field(
         None, gt=0, description="stop after this much compute per thread; the schedule follows it (not reproducible)"
     )
@@ -62,25 +64,54 @@ class Recipe(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe with `key=value` overrides.
+def shipped() -> dict[str, Path]:
+    """Return the recipes and experiments that come with refocal, by name: the folder and the file, `tile/quick`."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def find(recipe: str | Path) -> Path:
+    """Return the file of a recipe, given as a path or as the name of one that ships; `quick` stands for `tile/quick`.
 
     Raises
     ------
-    BadOptionError
-        If `read_document` or `make_recipe` refuses it.
+    UnknownPartError
+        If it is neither, or the short name stands for several; suggests the nearest name.
     """
-    return make_recipe(read_document(path, overrides))
+    path, known = Path(recipe), shipped()
+    if path.is_file():
+        return path
+    name = path.as_posix()
+    fitting = [full for full in known if name in (full, full.rpartition("/")[2])]
+    if len(fitting) > 1:
+        raise UnknownPartError(f"several recipes are named {name!r}: {', '.join(fitting)}; give one of these")
+    if not fitting:
+        raise UnknownPartError(f"no file and no shipped recipe {name!r}.{nearest(name, known)}")
+    return known[fitting[0]]
 
 
-def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe, or a shipped one by its name, with `key=value` overrides.
+
+    Raises
+    ------
+    UnknownPartError, BadOptionError
+        If `find`, `read_document` or `make_recipe` refuses it.
+    """
+    return make_recipe(read_document(recipe, overrides))
+
+
+def read_document(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a flat YAML document and apply `key=value` overrides (values are YAML; dots reach into options).
 
     Raises
     ------
+    UnknownPartError
+        If there is neither such a file nor a shipped recipe of that name.
     BadOptionError
-        If the file is missing or no YAML mapping, or an override is not key=value.
+        If the file cannot be read or is no YAML mapping, or an override is not key=value.
     """
+    path = find(recipe)
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:

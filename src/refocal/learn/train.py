@@ -25,7 +25,7 @@ from refocal.core.values import Degradation, Example
 from refocal.learn.examples.tiles import Tiles, draw_examples
 from refocal.learn.export.model_header import header_of
 from refocal.learn.recipe import Recipe
-from refocal.models import torch_weights
+from refocal.models import header, torch_weights
 from refocal.parts.objectives._batch import Batch
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -169,11 +169,10 @@ def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
         from refocal.learn.timm_weights import timm_tensors
 
         return timm_tensors(start.removeprefix("timm:"), channels)
-    path = Path(start)
-    if path.suffix == ".ckpt":
+    if (path := Path(start)).suffix == ".ckpt":
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         return dict(loaded["mean"] or loaded["net"])
-    return dict(torch_weights.load(path).state_dict())
+    return dict(torch_weights.load(header.find(start)).state_dict())
 
 
 def _average(decay: float) -> Callable[[Any, Any, Any], None]:

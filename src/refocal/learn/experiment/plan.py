@@ -79,12 +79,12 @@ class Run:
         return f"{self.method}-{self.share:g}-seed{self.seed}{seen}".lower().replace(" ", "-")
 
 
-def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read a YAML experiment with `key=value` overrides and check every recipe that it expands to.
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read a YAML experiment, or a shipped one by its name, with `key=value` overrides, and check all its recipes.
 
     Raises
     ------
-    BadOptionError
+    UnknownPartError, BadOptionError
         In one line, for the first thing that is wrong.
     """
     content = read_document(path, overrides)
