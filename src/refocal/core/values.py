@@ -289,6 +289,8 @@ class Net(Protocol):
     frames: int
     """Frames of a burst that it looks at; 0 for any number of them."""
     reach: Reach
+    # A net may also have `told`, the names of maps that follow the channels of an image, with what was measured of the
+    # degradation: "sigma_px", and "noise" in contrast units.
 
 
 class Source(Protocol):
