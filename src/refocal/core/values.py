@@ -52,11 +52,12 @@ class Contrast:
         return pixels
 
     def counts(self, unit: Pixels, dtype: Any) -> Counts:
-        """Scale contrast units back to `dtype`, rounded to nearest and clipped to its range if it is an integer."""
+        """Scale contrast units back to `dtype`, clipped to its finite range, and rounded to nearest for integers."""
         dtype = np.dtype(dtype)
         scaled = unit * np.float32(self.high - self.low) + np.float32(self.low)
         if dtype.kind not in "ui":
-            return scaled.astype(dtype)
+            limit = np.float32(min(np.finfo(dtype).max, np.finfo(np.float32).max))
+            return np.clip(scaled, -limit, limit, out=scaled).astype(dtype)
         info = np.iinfo(dtype)
         np.rint(scaled, out=scaled)
         return np.clip(scaled.astype(np.float64) if dtype.itemsize > 2 else scaled, info.min, info.max).astype(dtype)
@@ -95,10 +96,12 @@ class Frames:
     contrast: Contrast = None  # type: ignore[assignment]  # never None after __post_init__
     """Without it the range of the dtype, for integers. Counts of other dtypes have no range and need one."""
     valid: NDArray[np.bool_] | None = None
-    """(frame, y, x) or None where every pixel counts."""
+    """(frame, y, x): False where a pixel means that nothing was measured; None where every pixel counts."""
     pixel_nm: float | None = None
     piece: Piece | None = None
     """Set where these are a piece of a larger field; pixels outside of its core may come back as they were."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of where they come from; goes into the log."""
 
     def __post_init__(self) -> None:
         """Refuse anything but (frame, y, x), and take the contrast of integers from their dtype.
