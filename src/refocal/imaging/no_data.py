@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,15 +45,27 @@ def valid(counts: Counts, no_data: Iterable[float]) -> NDArray[np.bool_]:
 
 
 def filled(image: Counts, mask: NDArray[np.bool_]) -> Counts:
-    """Return a (y, x) image whose pixels outside of `mask` have the counts of the nearest pixel inside it."""
+    """Return a (y, x) image whose pixels outside of `mask` have the counts of the nearest ones inside it.
+
+    They are looked for along the column, and along the row where a column has none.
+    """
     if mask.all() or not mask.any():
         return image
-    _, labels = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    nearest = np.zeros(int(labels.max()) + 1, image.dtype)
-    nearest[labels[mask]] = image[mask]
-    return np.where(mask, image, nearest[labels])
+    columns: NDArray[np.bool_] = np.asarray(mask.any(0))
+    down = _nearest(mask[:, columns])
+    inside = np.take_along_axis(image[:, columns], down, axis=0)
+    place = np.cumsum(columns) - 1
+    filled_up: Counts = np.take(inside, place[_nearest(columns[:, None])[:, 0]], axis=1)
+    return filled_up
+
+
+def _nearest(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the row of the nearest True in each column, for every pixel; each column has one."""
+    rows = np.arange(len(mask))[:, None]
+    above = np.maximum.accumulate(np.where(mask, rows, -len(mask)), axis=0)
+    below = np.minimum.accumulate(np.where(mask, rows, 2 * len(mask))[::-1], axis=0)[::-1]
+    nearest: NDArray[np.intp] = np.where(rows - above <= below - rows, above, below)
+    return nearest
 
 
 def filled_frames(frames: Frames) -> Frames:
