@@ -215,6 +215,10 @@ class ImageInfo:
     """Height of a pixel where it differs from the width; None for square pixels."""
     section_nm: float | None = None
     """Distance of the pages where the file says that they are sections, None where it does not."""
+    origin_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """(page, y, x) of the centre of the first pixel."""
+    missing: int = 0
+    """Pages that the file promises and does not hold: it is still growing, or was cut off."""
     no_data: tuple[float, ...] = ()
     """Counts that the file declares to mean "nothing was measured here"."""
 
