@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from refocal.core.documents import DocumentError, read_yaml
 from refocal.core.errors import BadOptionError, nearest
 
 
@@ -82,18 +82,21 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         If the file is missing or no YAML mapping, or an override is not key=value.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path.read_bytes())
     except OSError as error:
         raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadOptionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except DocumentError as error:
+        raise BadOptionError(f"{path} is not YAML as it is read here: {error}") from error
     if not isinstance(content, dict):
         raise BadOptionError(f"{path} must hold 'key: value' lines, it holds {type(content).__name__}")
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign:
             raise BadOptionError(f"an override is written key=value, got {override!r}")
-        _set(content, key.split("."), yaml.safe_load(value))
+        try:
+            _set(content, key.split("."), read_yaml(value))
+        except DocumentError as error:
+            raise BadOptionError(f"the override {override[:80]!r} cannot be used ({error})") from error
     return content
 
 

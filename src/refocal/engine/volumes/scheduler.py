@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from refocal.core.documents import DocumentError, read_yaml
 from refocal.core.errors import BadOptionError, nearest
 from refocal.engine.volumes.cluster import Pool
 
@@ -52,11 +52,11 @@ def read_scheduler(path: Path) -> Scheduler:
     """
     try:
         # All values as text: other loaders take the walltime 24:00 for the number 1440, and a queue `no` for false.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+        content = read_yaml(path.read_bytes(), text_only=True)
     except OSError as error:
         raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadOptionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except DocumentError as error:
+        raise BadOptionError(f"{path} is not YAML as it is read here: {error}") from error
     if not isinstance(content, dict):
         raise BadOptionError(f"{path} must hold 'key: value' lines, e.g. 'scheduler: slurm'")
     for key in content:

@@ -9,15 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
+from refocal.core.documents import MOST_BYTES, DocumentError, read_yaml
 from refocal.core.errors import BadModelError
 from refocal.core.values import Contrast, Pixels, Reach
 from refocal.models.header import MAX_FILE_BYTES
 from refocal.parts.restorers._bioimageio_steps import Steps, steps
 
 _NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
-_TEXT_BYTES = 4 << 20
 _WINDOW = 512
 _LETTERS = {"batch": "b", "channel": "c", "space": ""}
 
@@ -74,12 +73,12 @@ def read(path: Path) -> Described:
     """
     try:
         fetch, where = _opened(path)
-        said: Any = yaml.safe_load(fetch(where, _TEXT_BYTES))
+        said: Any = read_yaml(fetch(where, MOST_BYTES), finite=False)
         if not isinstance(said, Mapping) or "weights" not in said:
             raise BadModelError(f"{path.name} describes no BioImage.IO model")
         onnx = _weights(said, fetch, PurePosixPath(where).parent, path.name)
         return _described(said, onnx, path.name)
-    except (OSError, zipfile.BadZipFile, yaml.YAMLError, NotImplementedError, RecursionError) as error:
+    except (OSError, zipfile.BadZipFile, DocumentError, NotImplementedError, RecursionError) as error:
         line = " ".join(str(error).split())[:200]
         raise BadModelError(f"cannot read the BioImage.IO package {path}: {line}") from error
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
