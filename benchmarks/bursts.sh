@@ -27,7 +27,7 @@ own() {
 models=()
 for net in "${nets[@]}"; do
   # shellcheck disable=SC2046,SC2086
-  "$refocal" train "recipes/burst/$net.yaml" -d "$data/train/sem" -d "$data/train/tem" -o "runs/bursts/$net" name="${net//_/-}" $common \
+  "$refocal" train "burst/$net" -d "$data/train/sem" -d "$data/train/tem" -o "runs/bursts/$net" name="${net//_/-}" $common \
     $(own "$net")
   models+=(--model "$net=runs/bursts/$net/${net//_/-}.safetensors")
 done

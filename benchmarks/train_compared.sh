@@ -13,7 +13,7 @@ common="batch=4 steps=300000 schedule=cosine clip=0.5 warmup=50 validate_every=1
 ours="net_options.image_residual=true net_options.zero_init=true"
 share() { awk -v m="$minutes" -v s="$1" 'BEGIN { print m * s }'; }
 
-train() { "$refocal" train "recipes/tile/$1.yaml" -d "$data/sem" -d "$data/tem" -o "$out/$2" name="$2" $common "${@:3}"; }
+train() { "$refocal" train "tile/$1" -d "$data/sem" -d "$data/tem" -o "$out/$2" name="$2" $common "${@:3}"; }
 
 train gran gran_short $ours net_options.blocks=8 lr=1.0e-3 ema=0.998 minutes="$(share 0.625)"
 train gran gran_equal $ours start="$out/gran_short/gran_short.safetensors" lr=3.0e-4 ema=0.99 minutes="$(share 0.375)"

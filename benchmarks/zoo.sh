@@ -31,7 +31,7 @@ own() {
 models=()
 for net in "${nets[@]}"; do
   # shellcheck disable=SC2046,SC2086
-  "$refocal" train "recipes/tile/$net.yaml" -d "$data/train/sem" -d "$data/train/tem" -o "runs/zoo/$net" name="${net//_/-}" $common \
+  "$refocal" train "tile/$net" -d "$data/train/sem" -d "$data/train/tem" -o "runs/zoo/$net" name="${net//_/-}" $common \
     "degradation_options={steps: [$(spoilt "[1.0, 5.5]")]}" $(own "$net")
   models+=(-r "$net=runs/zoo/$net/${net//_/-}.safetensors")
 done

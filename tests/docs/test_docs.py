@@ -23,7 +23,7 @@ from refocal.core import registry
 from refocal.core.values import ImageInfo
 from refocal.engine.job import Job, Part, run_job
 from refocal.eventlog.log import read_log
-from refocal.learn.recipe import Recipe, load_recipe
+from refocal.learn.recipe import Recipe, load_recipe, shipped
 from refocal.models import header
 from refocal.parts.formats import create_image, open_image
 from refocal.parts.gates.sharpness import Sharpness
@@ -120,9 +120,9 @@ def test_command_lines_are_understood(line, commands, calibration, monkeypatch):
     for name in [restorers] if isinstance(restorers, str) else restorers:
         check_restorer(name)
     if words[1] == "list" and given["family"]:
-        assert given["family"] in (*registry.families(), "models")
+        assert given["family"] in (*registry.families(), "models", "recipes")
     if words[1] == "train":
-        load_recipe(ROOT / given["recipe"], given["overrides"] or ())
+        load_recipe(given["recipe"], given["overrides"] or ())
 
 
 def takewhile_words(words):
@@ -204,7 +204,7 @@ def test_extras_are_those_of_the_package():
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_files_that_are_named_exist(page):
     text = page.read_text(encoding="utf-8")
-    folders = (SRC, *(ROOT / name for name in ("benchmarks", "examples", "tests", "recipes")))
+    folders = (SRC, *(ROOT / name for name in ("benchmarks", "examples", "tests")))
     there = [p.relative_to(ROOT).as_posix() for folder in folders for p in folder.rglob("*.*")]
     names = {n for n in re.findall(r"[\w/.-]*\w\.(?:py|yaml)\b", text) if "mine" not in n}
     unknown = {n for n in names if not any(f"/{path}".endswith(f"/{n}") for path in there)}
@@ -257,8 +257,8 @@ def test_recipe_keys_are_described():
 
 
 def test_recipes_that_are_named_are_all_recipes():
-    named_ones = set(re.findall(r"recipes/\w+/\w+\.yaml", text_of("docs/training.md")))
-    assert named_ones == {p.relative_to(ROOT).as_posix() for p in (ROOT / "recipes").rglob("*.yaml")}
+    kinds = "|".join({name.partition("/")[0] for name in shipped()})
+    assert set(re.findall(rf"`((?:{kinds})/\w+)`", text_of("docs/training.md"))) == set(shipped())
 
 
 def test_header_fields_are_described():

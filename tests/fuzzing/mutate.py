@@ -14,9 +14,9 @@ Change = Callable[[random.Random, bytes], bytes]
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 7, 255, 65536, 2**31, 2**63, -(2**63), 10**9, 10**18, 10**30, 0.5, -0.5,
-    1e-300, 1e308, float("inf"), float("-inf"), float("nan"), "", "x", "x" * 5000, "1", "0", "-1", "1e999", "nan", "\ud800",
-    "\n", "\0", "../../../etc/passwd", "/etc/passwd", "|O8", "<f8", "object", "os.system", "2024-13-45", "2024-01-02", "http://x/",
-    [], [0], [1] * 3, [1] * 2000, [[]], ["x"], [None], {}, {"x": 1}, {"": {}}, [-1, 0, 10**18],
+    1e-300, 1e308, float("inf"), float("-inf"), float("nan"), "", "x", "x" * 5000, "1", "0", "-1", "1e999", "nan",
+    "\ud800", "\n", "\0", "../../../etc/passwd", "/etc/passwd", "|O8", "<f8", "object", "os.system", "2024-13-45",
+    "2024-01-02", "http://x/", [], [0], [1] * 3, [1] * 2000, [[]], ["x"], [None], {}, {"x": 1}, {"": {}}, [-1, 0, 10**18],
 )  # fmt: skip
 """What takes the place of a value."""
 WORDS = (

@@ -25,6 +25,7 @@ from refocal.core.values import Contrast, Frames, ImageInfo
 
 ROOT = Path(__file__).parents[2]
 LEGACY = ROOT / "tests" / "legacy"
+RECIPES = ROOT / "src" / "refocal" / "learn" / "recipes"
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,13 @@ def _read_argument(folder: Path) -> None:
     text = os.fsdecode((folder / "argument.txt").read_bytes())
     family = (folder / "family.txt").read_text()
     if family == "override":
-        load_recipe(ROOT / "recipes" / "tile" / "gran.yaml", [text])
+        load_recipe(RECIPES / "tile" / "gran.yaml", [text])
     else:
         part = Part.parse(text)
         if part.kind in ("unsharp", "sharpness", "identity", "wiener"):
-            part.make(family)
+            made = part.make(family)
+            frames = Frames(drawn(3)[None, :48, :64], contrast=Contrast(0, 255))
+            _ = made([frames]) if family == "restorers" else made(frames)
 
 
 def _damage_model(rng: random.Random, folder: Path) -> None:
@@ -381,7 +384,7 @@ def _read_records(folder: Path) -> None:
 
 
 def _experiments(folder: Path) -> None:
-    _copies(folder, *sorted((ROOT / "recipes" / "experiment").glob("s*.yaml")), name="experiment.yaml")
+    _copies(folder, *sorted((RECIPES / "experiment").glob("s*.yaml")), name="experiment.yaml")
 
 
 def _read_experiment(folder: Path) -> None:
@@ -391,7 +394,7 @@ def _read_experiment(folder: Path) -> None:
 
 
 def _recipes(folder: Path) -> None:
-    _copies(folder, *sorted((ROOT / "recipes").glob("[!e]*/*.yaml")), name="recipe.yaml")
+    _copies(folder, *sorted((RECIPES).glob("[!e]*/*.yaml")), name="recipe.yaml")
 
 
 READERS: dict[str, Reader] = {

@@ -7,8 +7,9 @@ import pytest
 import tifffile
 
 from program import Program
+from refocal.learn.recipe import shipped
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "segment"
+RECIPES = [name.partition("/")[2] for name in shipped() if name.startswith("segment/")]
 SEGMENTERS = {"contour": "contour_watershed", "affinity": "affinity_agglomeration"}
 
 
@@ -24,11 +25,11 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_for_cells_trains_a_model_that_scores(inside: Program, cells: Path, recipe: str) -> None:
     small = ("steps=2", "batch=1", "patch=32", "sections=4" if recipe == "affinity" else "sections=1", "name=tiny")
     data = ("-d", "raw.tif", "--labels", "ids.tif")
-    said = inside("train", RECIPES / f"{recipe}.yaml", *data, "-o", recipe, *small, cwd=cells)
+    said = inside("train", recipe, *data, "-o", recipe, *small, cwd=cells)
     model = cells / said.out.strip()
     segment = f"{SEGMENTERS[recipe]}:model={model}"
     scored = inside("evaluate", "raw.tif", "--labels", "ids.tif", "--segment", segment, "--json", cwd=cells)

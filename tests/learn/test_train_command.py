@@ -11,7 +11,7 @@ import pytest
 
 from drawn import SHARP, SOFT, save, texture
 from program import PROGRAM, TIMEOUT, Program
-from refocal.models import header
+from refocal.models import header, torch_weights
 from refocal.parts.formats import open_image
 
 RECIPE = """
@@ -107,3 +107,18 @@ def test_bench_gives_a_row_for_each_runtime(inside: Program, trained: Path) -> N
     assert {"openvino f32", "onnx f32"} <= {row["variant"] for row in rows}
     assert all(row["mpx_per_s"] > 0 and row["size"] == "64x64" for row in rows)
     assert all(abs(row["db_lost"]) < 0.1 for row in rows)
+
+
+def test_training_goes_on_from_a_model_that_ships_by_its_name(program: Program, lab: Path) -> None:
+    small = ("steps=1", "lr=1e-9", "batch=1", "patch=32", "scales=[1]", "softest_px=9", "ema=0", "name=mine")
+    program("train", "student", "start=student-em", *small, "-d", "sharp", "-o", "on", cwd=lab)
+    own, shipped = (
+        torch_weights.load(path).state_dict() for path in (lab / "on" / "mine.safetensors", header.find("student-em"))
+    )
+    assert own.keys() == shipped.keys()
+    assert all((own[name] - tensor).abs().max() < 1e-3 for name, tensor in shipped.items())
+
+
+def test_a_start_that_is_no_model_is_refused_with_the_nearest_name(program: Program, lab: Path) -> None:
+    said = program("train", "student", "start=student-me", "steps=1", "-d", "sharp", "-o", "off", cwd=lab, code=2)
+    assert "student-em" in said.err

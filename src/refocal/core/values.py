@@ -4,6 +4,7 @@ Pixels are float32 in contrast units (0 and 1 are the counts `low` and `high` of
 microscope wrote. Axis order is (frame, y, x). Lengths are pixels (`_px`) or nanometres (`_nm`), never bare.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.core.blocks import Block, Box
+from refocal.core.errors import UnsupportedError
 
 Pixels = NDArray[np.float32]
 Counts = NDArray[Any]
@@ -57,6 +59,8 @@ class Contrast:
         scaled = unit * np.float32(self.high - self.low) + np.float32(self.low)
         if dtype.kind not in "ui":
             return scaled.astype(dtype)
+        if not math.isfinite(scaled.sum(dtype=np.float64)):
+            raise UnsupportedError("there is no count for pixels that are not finite, and the result has such pixels")
         info = np.iinfo(dtype)
         np.rint(scaled, out=scaled)
         return np.clip(scaled.astype(np.float64) if dtype.itemsize > 2 else scaled, info.min, info.max).astype(dtype)
@@ -289,6 +293,8 @@ class Net(Protocol):
     frames: int
     """Frames of a burst that it looks at; 0 for any number of them."""
     reach: Reach
+    # A net may also have `told`, the names of maps that follow the channels of an image, with what was measured of the
+    # degradation: "sigma_px", and "noise" in contrast units.
 
 
 class Source(Protocol):

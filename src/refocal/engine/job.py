@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from refocal.core import registry
 from refocal.core.documents import DocumentError, read_yaml
-from refocal.core.errors import BadOptionError, UnsupportedError, UsageError
+from refocal.core.errors import BadOptionError, UnsupportedError, UsageError, quoted
 from refocal.core.values import CalibratedGate, Contrast, Gate, LearnedRestorer, Restorer
 from refocal.core.version import __version__
 from refocal.engine import backends
@@ -53,9 +53,9 @@ class Part(BaseModel):
         try:
             found = read_yaml("{" + options.replace("=", ": ") + "}") if sign else {}
         except DocumentError as error:
-            raise BadOptionError(f"{text!r} is not kind:option=value,option=value ({error})") from error
+            raise BadOptionError(f"{quoted(text)} is not kind:option=value,option=value ({error})") from error
         if not kind or not isinstance(found, dict) or not all(isinstance(k, str) for k in found):
-            raise BadOptionError(f"{text!r} is not kind:option=value,option=value")
+            raise BadOptionError(f"{quoted(text)} is not kind:option=value,option=value")
         return cls(kind=kind, options=found)
 
     def make(self, family: str) -> Any:

@@ -12,13 +12,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refocal.core.documents import DocumentError, read_yaml
-from refocal.core.errors import BadOptionError, nearest
+from refocal.core.errors import BadOptionError, UnknownPartError, nearest, quoted
 
 
 class Recipe(BaseModel):
     """How a model is trained. Lengths are pixels, rates are per step."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the model file")
     net: str
@@ -45,7 +45,9 @@ class Recipe(BaseModel):
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights; 0 is off")
-    start: str | None = Field(None, description="model file to start from; what fits by name and shape is taken")
+    start: str | None = Field(
+        None, description="model to start from, shipped or a file; what fits by name and shape is taken"
+    )
     minutes: float | None = Field(
         None, gt=0, description="stop after this much compute per thread; the schedule follows it (not reproducible)"
     )
@@ -62,25 +64,54 @@ class Recipe(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe with `key=value` overrides.
+def shipped() -> dict[str, Path]:
+    """Return the recipes and experiments that come with refocal, by name: the folder and the file, `tile/quick`."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def find(recipe: str | Path) -> Path:
+    """Return the file of a recipe, given as a path or as the name of one that ships; `quick` stands for `tile/quick`.
 
     Raises
     ------
-    BadOptionError
-        If `read_document` or `make_recipe` refuses it.
+    UnknownPartError
+        If it is neither, or the short name stands for several; suggests the nearest name.
     """
-    return make_recipe(read_document(path, overrides))
+    path, known = Path(recipe), shipped()
+    if path.is_file():
+        return path
+    name = path.as_posix()
+    fitting = [full for full in known if name in (full, full.rpartition("/")[2])]
+    if len(fitting) > 1:
+        raise UnknownPartError(f"several recipes are named {name!r}: {', '.join(fitting)}; give one of these")
+    if not fitting:
+        raise UnknownPartError(f"no file and no shipped recipe {name!r}.{nearest(name, known)}")
+    return known[fitting[0]]
 
 
-def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe, or a shipped one by its name, with `key=value` overrides.
+
+    Raises
+    ------
+    UnknownPartError, BadOptionError
+        If `find`, `read_document` or `make_recipe` refuses it.
+    """
+    return make_recipe(read_document(recipe, overrides))
+
+
+def read_document(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a flat YAML document and apply `key=value` overrides (values are YAML; dots reach into options).
 
     Raises
     ------
+    UnknownPartError
+        If there is neither such a file nor a shipped recipe of that name.
     BadOptionError
-        If the file is missing or no YAML mapping, or an override is not key=value.
+        If the file cannot be read or is no YAML mapping, or an override is not key=value.
     """
+    path = find(recipe)
     try:
         content = read_yaml(path.read_bytes())
     except OSError as error:
@@ -92,11 +123,11 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign:
-            raise BadOptionError(f"an override is written key=value, got {override!r}")
+            raise BadOptionError(f"an override is written key=value, got {quoted(override)}")
         try:
             _set(content, key.split("."), read_yaml(value))
         except DocumentError as error:
-            raise BadOptionError(f"the override {override[:80]!r} cannot be used ({error})") from error
+            raise BadOptionError(f"the override {quoted(override)} cannot be used ({error})") from error
     return content
 
 
@@ -110,13 +141,13 @@ def make_recipe(content: Mapping[str, Any]) -> Recipe:
     """
     for key in content:
         if key not in Recipe.model_fields:
-            raise BadOptionError(f"a recipe has no key {key!r}.{nearest(str(key), Recipe.model_fields)}")
+            raise BadOptionError(f"a recipe has no key {quoted(key)}.{nearest(str(key), Recipe.model_fields)}")
     try:
         return Recipe.model_validate(dict(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        given = "" if first["type"] == "missing" else f", got {quoted(first['input'])}"
         raise BadOptionError(f"recipe key {where!r}: {first['msg'].lower()}{given}") from error
 
 

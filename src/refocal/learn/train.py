@@ -7,7 +7,7 @@ so a run resumed from a checkpoint equals the uninterrupted run bit for bit (on 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from refocal.core.values import Degradation, Example
 from refocal.learn.examples.tiles import Tiles, draw_examples
 from refocal.learn.export.model_header import header_of
 from refocal.learn.recipe import Recipe
-from refocal.models import torch_weights
+from refocal.models import header, torch_weights
 from refocal.parts.objectives._batch import Batch
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -90,10 +90,11 @@ def train(
     degradation = registry.make("degradations", recipe.degradation, **recipe.degradation_options)
     state = _State(recipe, net, mean, optimiser, objective, fabric.is_global_zero)
     state.resume(out / "last.ckpt")
+    told: Sequence[str] = getattr(net, "told", ())
     with _StepLog(out, report, fabric.is_global_zero) as journal:
         while not state.finished:
             began, busy = time.perf_counter(), time.process_time()
-            examples = _draw(recipe, tiles, degradation, (recipe.seed, state.step, fabric.global_rank))
+            examples = _draw(recipe, tiles, degradation, (recipe.seed, state.step, fabric.global_rank), told)
             losses = objective(model.train(), _stack(examples, fabric))
             _finite_or_stop(losses, state, fabric, out / "last.ckpt")
             rate = _descend(recipe, state, fabric, model, losses)
@@ -107,10 +108,13 @@ def train(
     return Trained(state.result, state.step, state.seconds, state.latest, fabric.is_global_zero)
 
 
-def _draw(recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int]) -> list[Example]:
+def _draw(
+    recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int], told: Sequence[str]
+) -> list[Example]:
     """Draw the examples of a step; what the net itself draws depends on the step, too."""
     torch.manual_seed(recipe.seed * 1_000_003 + seed[1])
-    return draw_examples(tiles, degradation, recipe.batch, seed, recipe.contrast_jitter, recipe.invert, recipe.frames)
+    jitter, invert = recipe.contrast_jitter, recipe.invert
+    return draw_examples(tiles, degradation, recipe.batch, seed, jitter, invert, recipe.frames, told)
 
 
 def _finite_or_stop(losses: Mapping[str, Tensor], state: "_State", fabric: Fabric, last: Path) -> None:
@@ -169,11 +173,10 @@ def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
         from refocal.learn.timm_weights import timm_tensors
 
         return timm_tensors(start.removeprefix("timm:"), channels)
-    path = Path(start)
-    if path.suffix == ".ckpt":
+    if (path := Path(start)).suffix == ".ckpt":
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         return dict(loaded["mean"] or loaded["net"])
-    return dict(torch_weights.load(path).state_dict())
+    return dict(torch_weights.load(header.find(start)).state_dict())
 
 
 def _average(decay: float) -> Callable[[Any, Any, Any], None]:
@@ -208,6 +211,9 @@ def _stack(examples: list[Example], fabric: Fabric) -> Batch:
     frames = torch.from_numpy(np.stack([e.frames.counts for e in examples]))
     truth = torch.from_numpy(np.stack([e.truth[None] for e in examples]))
     stacked = {name: torch.from_numpy(np.stack([e.hints[name] for e in examples])) for name in examples[0].hints}
+    if "told" in stacked:
+        told = stacked.pop("told")[:, :, None, None].expand(-1, -1, *frames.shape[2:])
+        frames = torch.cat([frames, told], dim=1)
     hints = {name: fabric.to_device(target) for name, target in stacked.items()}
     return Batch(fabric.to_device(frames.contiguous(memory_format=torch.channels_last)), fabric.to_device(truth), hints)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refocal.core.documents import DocumentError, read_yaml
-from refocal.core.errors import BadOptionError, nearest
+from refocal.core.errors import BadOptionError, nearest, quoted
 from refocal.engine.volumes.cluster import Pool
 
 
@@ -61,10 +61,12 @@ def read_scheduler(path: Path) -> Scheduler:
         raise BadOptionError(f"{path} must hold 'key: value' lines, e.g. 'scheduler: slurm'")
     for key in content:
         if key not in Scheduler.model_fields:
-            raise BadOptionError(f"{path} has a key {key!r} that is not known.{nearest(key, Scheduler.model_fields)}")
+            raise BadOptionError(
+                f"{path} has a key {quoted(key)} that is not known.{nearest(str(key), Scheduler.model_fields)}"
+            )
     try:
         return Scheduler.model_validate({key: value for key, value in content.items() if value != ""})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadOptionError(f"{path}: key {where!r}: {first['msg'].lower()}, got {first['input']!r}") from error
+        raise BadOptionError(f"{path}: key {where!r}: {first['msg'].lower()}, got {quoted(first['input'])}") from error

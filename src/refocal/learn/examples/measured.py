@@ -134,7 +134,7 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.degradation != "chain" or recipe.degradation_options.get("steps"):
         raise BadOptionError(
             f"measured pairs are blurry as they are, and this recipe would add {recipe.degradation!r}; "
-            "take recipes/tile/measured.yaml, or one with degradation: chain and no steps"
+            "take tile/measured, or one with degradation: chain and no steps"
         )
     if recipe.sections > 1 or recipe.frames or recipe.softest_px is not None:
         raise BadOptionError(

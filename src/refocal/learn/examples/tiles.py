@@ -5,10 +5,10 @@ that a run that resumes draws what the uninterrupted run would have drawn.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -116,11 +116,13 @@ def draw_examples(
     contrast_jitter: float = 0.0,
     invert: float = 0.0,
     frames: tuple[int, int] | None = None,
+    told: Sequence[str] = (),
 ) -> list[Example]:
     """Draw `count` examples of tiles.patch px; the same seed gives the same examples.
 
     With `frames` (least, most) all of them keep one number of their frames, drawn within that range: the target, and
-    others at random.
+    others at random. What the degradation did goes into the hint `told`, one value for each name in `told`, with the
+    error that the gate makes when it measures it.
 
     Raises
     ------
@@ -130,9 +132,17 @@ def draw_examples(
     kept = int(np.random.default_rng(seed).integers(frames[0], frames[1] + 1)) if frames else None
     rngs = [np.random.default_rng([*seed, i]) for i in range(count)]
     return [
-        _example(_fewer(tiles.draw(rng), kept, rng), degradation, rng, contrast_jitter, invert, tiles.patch)
+        _example(_fewer(tiles.draw(rng), kept, rng), degradation, rng, contrast_jitter, invert, tiles.patch, told)
         for rng in rngs
     ]
+
+
+def _measured(hints: Mapping[str, Any], name: str, rng: np.random.Generator) -> float:
+    """Return what the gate might measure: its error on tiles of 472 px that were blurred by up to 6 px."""
+    true = float(hints.get(name, 0.0))
+    if name == "noise":
+        return true / 255 * float(np.exp(0.05 * rng.standard_normal()))
+    return abs(true * float(np.exp(0.05 + 0.15 * rng.standard_normal())) + 0.2 * float(rng.standard_normal()))
 
 
 def _fewer(drawn: Example, count: int | None, rng: np.random.Generator) -> Example:
@@ -152,6 +162,7 @@ def _example(
     contrast_jitter: float,
     invert: float,
     patch: int,
+    told: Sequence[str],
 ) -> Example:
     sharp, truth = drawn.frames.counts, drawn.truth
     if rng.random() < invert:
@@ -167,5 +178,7 @@ def _example(
     inner = slice(margin, margin + patch)
     # Targets of their own, which the degradation may have changed: where a fold moved what.
     targets = {name: seen.hints[name][..., inner, inner] for name in drawn.hints}
+    if told:
+        targets["told"] = np.array([_measured(seen.hints, name, rng) for name in told], np.float32)
     frames = Frames(seen.frames.counts[:, inner, inner], drawn.frames.target, UNIT)
     return Example(frames, truth[inner, inner], targets)

@@ -11,13 +11,14 @@ The mean over the P nodes keeps the logits independent of the image size, and ma
 unnormalised contexts and node counts of all parts, divide once, finish each part (`gather`, then `finish`).
 """
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from refocal.core.values import Reach
-from refocal.parts.nets._blocks import ResidualBlock, conv3
+from refocal.parts.nets._blocks import ResidualBlock, Told, conv3, through
 
 __all__ = ["GRAN"]
 
@@ -94,6 +95,8 @@ class GRAN(nn.Module):
         Add the input image to the output (off in the paper; trains faster).
     zero_init
         Start every residual block as the identity.
+    told
+        Whether the net is told blur and noise (not in the paper); the maps of `Told` follow the channels.
     """
 
     frames = 1
@@ -109,18 +112,22 @@ class GRAN(nn.Module):
         hr_blocks: int = 0,
         image_residual: bool = False,
         zero_init: bool = False,
+        told: bool = False,
     ) -> None:
         super().__init__()
+        self.told = Told.maps if told else ()
         self.inputs = self.outputs = channels
+        self.embed = Told(2) if told else None
         self.image_residual = image_residual
         self.head = nn.Sequential(
             conv3(channels, width), *(ResidualBlock(width, zero_init=zero_init) for _ in range(hr_blocks))
         )
         self.down = conv3(width, width, stride=2)
         before = {"low": 1, "middle": max(1, blocks // 2), "high": blocks}[position]
-        self.trunk = nn.Sequential(*(ResidualBlock(width, zero_init=zero_init) for _ in range(before)))
+        block = partial(ResidualBlock, width, zero_init=zero_init, told=Told.features * told)
+        self.trunk = nn.Sequential(*(block() for _ in range(before)))
         self.attention = GraphAttention(width)
-        self.rest = nn.Sequential(*(ResidualBlock(width, zero_init=zero_init) for _ in range(blocks - before)))
+        self.rest = nn.Sequential(*(block() for _ in range(blocks - before)))
         self.merge = conv3(width, width)
         self.up = _up(up, width)
         self.tail = nn.Sequential(
@@ -135,8 +142,11 @@ class GRAN(nn.Module):
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return Down's output and the trunk's features in front of the attention block."""
-        down = self.down(self.head(image))
-        return down, self.trunk(down)
+        down = self.down(self.head(image[:, : self.outputs]))
+        return down, through(self.trunk, down, self._told(image))
+
+    def _told(self, image: Tensor) -> Tensor | None:
+        return self.embed(image[:, self.outputs :]) if self.embed else None
 
     def gather(self, image: Tensor, share: Tensor | None = None) -> Tensor:
         """Return the graph context of an image: its mean of phi g', (batch, width, width), float32.
@@ -165,9 +175,10 @@ class GRAN(nn.Module):
         return self._finish(image, down, features, self.attention.context(features))
 
     def _finish(self, image: Tensor, down: Tensor, features: Tensor, context: Tensor) -> Tensor:
-        coarse = self.merge(self.rest(self.attention.reason(features, context))) + down
+        reasoned = self.attention.reason(features, context)
+        coarse = self.merge(through(self.rest, reasoned, self._told(image))) + down
         restored: Tensor = self.tail(self.up(coarse))
-        return restored + image if self.image_residual else restored
+        return restored + image[:, : self.outputs] if self.image_residual else restored
 
 
 def _up(kind: Up, width: int) -> nn.Module:

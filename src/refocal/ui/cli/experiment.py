@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @app.command("experiment", rich_help_panel=Panel.MODELS)
 def experiment(
-    document: Annotated[Path, typer.Argument(help="YAML file, or the name of one in recipes/experiment.")],
+    document: Annotated[str, typer.Argument(help="A shipped experiment (refocal list recipes), or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value overrides, e.g. recipe.steps=200.")] = None,
     data: Annotated[
         list[str] | None, typer.Option("--data", "-d", help="NAME=FOLDER of each specimen: pairs, or sharp tiles.")
@@ -46,7 +46,7 @@ def experiment(
     from refocal.learn.experiment.specimens import prepare
     from refocal.learn.experiment.tables import markdown, rows
 
-    made = load_experiment(_find(document), overrides or ())
+    made = load_experiment(document, overrides or ())
     if dry_run:
         print("\n".join(run.name for run in runs(made)))
         return
@@ -74,12 +74,6 @@ def _costs(made: "Experiment") -> list[dict[str, Any]]:
         recipe = recipe_of(made, Run(method, 1.0, made.seeds[0], ()))
         found.append(measure(Entry(method, recipe.net, recipe.net_options), (256, 256), 1, 1))
     return found
-
-
-def _find(document: Path) -> Path:
-    if document.suffix or document.exists():
-        return document
-    return Path("recipes", "experiment", f"{document.name.replace('-', '_')}.yaml")
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -10,6 +10,7 @@ import typer
 
 from refocal.core import registry
 from refocal.core.errors import BadOptionError
+from refocal.models import header
 from refocal.ui.cli import Panel, app
 from refocal.ui.cli._show import each_step
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @app.command("train", rich_help_panel=Panel.MODELS)
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe, e.g. recipes/tile/gran_blind.yaml.")],
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (refocal list recipes), or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value overrides, e.g. steps=2000 seed=3.")] = None,
     data: Annotated[list[Path] | None, typer.Option("--data", "-d", help="Folders and files of sharp tiles.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and the model.")] = Path("runs"),
@@ -44,17 +45,19 @@ def train(
 
     For example:
 
-        refocal train recipes/tile/gran_blind.yaml -d sharp -o runs/a --valid more
+        refocal train tile/gran_blind -d sharp -o runs/a --valid more
 
-        refocal train recipes/tile/gran.yaml steps=2000 lr=1e-3 -d sharp -o runs/b
+        refocal train tile/gran steps=2000 lr=1e-3 -d sharp -o runs/b
 
-        refocal train recipes/segment/contour.yaml -d raw.tif#0:120 --labels ids.tif
+        refocal train segment/contour -d raw.tif#0:120 --labels ids.tif
     """
     from refocal.learn.recipe import load_recipe
 
     made = load_recipe(recipe, overrides or ())
     if not (data or pairs) or (pairs and (data or labels)):
         raise BadOptionError("give sharp tiles to learn from with --data FOLDER, or measured pairs with --pairs FOLDER")
+    if made.start and not made.start.startswith("timm:") and not made.start.endswith(".ckpt"):
+        header.find(made.start)
     for family, kind in (("nets", made.net), ("objectives", made.objective), ("degradations", made.degradation)):
         registry.load(family, kind)
     from refocal.learn.export.model_card import publish_run
