@@ -1,11 +1,14 @@
 """The one ONNX graph of a model, run by the names of its inputs and outputs (`refocal.learn.export.onnx_graph`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from refocal.core.errors import BadModelError
 from refocal.core.values import Pixels
-from refocal.models.header import ModelHeader
+from refocal.models.header import MAX_REACH_PX, ModelHeader
+
+_OTHER = "get the model again, or publish it again"
 
 Run = Callable[[str, dict[str, Pixels]], Pixels]
 """(name of an output, named inputs) -> that output."""
@@ -14,10 +17,16 @@ Run = Callable[[str, dict[str, Pixels]], Pixels]
 class NamedGraph:
     """A `Graph` from a runtime that runs ONNX.
 
-    `context` is the shape of the context input, None for a net without one.
+    `shapes` are those of the inputs by name; None stands for a size that is free.
+
+    Raises
+    ------
+    BadModelError
+        If the inputs are not those that the header speaks of.
     """
 
-    def __init__(self, run: Run, about: ModelHeader, context: tuple[int, ...] | None) -> None:
+    def __init__(self, run: Run, about: ModelHeader, shapes: Mapping[str, Sequence[int | None]]) -> None:
+        context = _context(about, shapes)
         self.channels, self.frames, self.reach = about.channels, about.frames, about.reach.value
         self.model_sha256 = about.tensors_sha256
         self._run = run
@@ -42,3 +51,21 @@ class NamedGraph:
 
     def _shares(self, image: Pixels) -> Pixels:
         return np.zeros((1, 1, *(n // self.reach.multiple for n in image.shape[2:])), np.float32)
+
+
+def _context(about: ModelHeader, shapes: Mapping[str, Sequence[int | None]]) -> tuple[int, ...] | None:
+    """Check the inputs of a graph, and return the shape of its context; None for a net without one."""
+    wanted = {"image", "share", "context"} if about.reach.context else {"image"}
+    if set(shapes) != wanted:
+        raise BadModelError(f"the ONNX file of {about.name} has other inputs than its header says: {_OTHER}")
+    image, window = tuple(shapes["image"]), about.reach.window
+    if len(image) != 4 or any(size not in (None, window) for size in image[2:]):
+        raise BadModelError(
+            f"the ONNX file of {about.name} takes images of shape {image}, its header says other: {_OTHER}"
+        )
+    if not about.reach.context:
+        return None
+    context = tuple(size for size in shapes["context"] if size is not None and 0 < size <= MAX_REACH_PX)
+    if len(context) != 3 or len(shapes["context"]) != 3:
+        raise BadModelError(f"the ONNX file of {about.name} takes a context of no fixed, small shape: {_OTHER}")
+    return context

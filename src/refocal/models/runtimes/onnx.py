@@ -31,8 +31,7 @@ def open_graph(model: str, threads: int | None = None) -> Graph:
     path = header.find(model)
     about = header.read(path)
     session = _session(header.onnx_bytes(path, about), threads)
-    shapes = {i.name: i.shape for i in session.get_inputs()}
-    context = tuple(shapes["context"]) if "context" in shapes else None
+    shapes = {i.name: [n if isinstance(n, int) else None for n in i.shape] for i in session.get_inputs()}
     only = onnxruntime.RunOptions()
     only.only_execute_path_to_fetches = True
 
@@ -40,13 +39,13 @@ def open_graph(model: str, threads: int | None = None) -> Graph:
         result: Pixels = session.run([output], inputs, only)[0]
         return result
 
-    return NamedGraph(run, about, context)
+    return NamedGraph(run, about, shapes)
 
 
 def _session(onnx: bytes, threads: int | None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class
