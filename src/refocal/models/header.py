@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 MAX_HEAD_BYTES = 8 << 20
 MAX_FILE_BYTES = 2 << 30
 MAX_REACH_PX = 1 << 12
-"""Largest halo, window and multiple: images are padded to them."""
+"""Largest halo and window."""
 _SEAL = re.compile(rb'"seal":"([0-9a-f]{64})"')
 _MAKE = "get the file again, or write it again with this version of refocal"
 
@@ -39,7 +39,7 @@ class ReachHeader(_Part):
     """The net's `Reach`, pixels."""
 
     halo: int = Field(ge=0, le=MAX_REACH_PX)
-    multiple: int = Field(ge=1, le=MAX_REACH_PX)
+    multiple: int = Field(ge=1, le=256)
     window: int | None = Field(default=None, ge=1, le=MAX_REACH_PX)
     context: bool = False
 

@@ -138,7 +138,7 @@ def _refuse_larger(about: ModelHeader, state: dict[str, Tensor]) -> None:
     largest = max((size for tensor in state.values() for size in tensor.shape), default=0)
     for option, value in about.options.items():
         numbers = value if isinstance(value, list) else [value]
-        if any(isinstance(n, int | float) and abs(n) > max(largest, header.MAX_REACH_PX) for n in numbers):
+        if any(isinstance(n, int | float) and abs(n) > max(largest, 1024) for n in numbers):
             raise BadModelError(f"{option} is larger than anything in the file")
     builder, left = threading.get_ident(), [_MODULES_FOR_EACH_TENSOR * (len(state) + 1)]
 

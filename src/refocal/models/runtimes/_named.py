@@ -29,17 +29,17 @@ class NamedGraph:
         context = _context(about, shapes)
         self.channels, self.frames, self.reach = about.channels, about.frames, about.reach.value
         self.model_sha256 = about.tensors_sha256
-        self._run = run
+        self._run, self._name = run, about.name
         self._whole_only = context is None
         self._nothing = np.zeros(context or (), np.float32)
 
     def whole(self, image: Pixels, /) -> Pixels:
         """Return the answer to an image by itself."""
         if self._whole_only:
-            return self._run("restored", {"image": image})
+            return self._restored({"image": image})
         share = self._shares(image)
         share.fill(1 / share.size)
-        return self._run("restored", {"image": image, "share": share, "context": self._nothing})
+        return self._restored({"image": image, "share": share, "context": self._nothing})
 
     def gather(self, image: Pixels, share: Pixels, /) -> Pixels:
         """Return the context of an image's nodes weighed by their share."""
@@ -47,7 +47,13 @@ class NamedGraph:
 
     def finish(self, image: Pixels, context: Pixels, /) -> Pixels:
         """Restore an image under a context."""
-        return self._run("restored", {"image": image, "share": self._shares(image), "context": context})
+        return self._restored({"image": image, "share": self._shares(image), "context": context})
+
+    def _restored(self, inputs: dict[str, Pixels]) -> Pixels:
+        answer, shape = self._run("restored", inputs), inputs["image"].shape
+        if answer.ndim != 4 or (answer.shape[0], *answer.shape[2:]) != (1, *shape[2:]):
+            raise BadModelError(f"the ONNX file of {self._name} makes {answer.shape} of an image of {shape}: {_OTHER}")
+        return answer
 
     def _shares(self, image: Pixels) -> Pixels:
         return np.zeros((1, 1, *(n // self.reach.multiple for n in image.shape[2:])), np.float32)
@@ -59,7 +65,7 @@ def _context(about: ModelHeader, shapes: Mapping[str, Sequence[int | None]]) -> 
     if set(shapes) != wanted:
         raise BadModelError(f"the ONNX file of {about.name} has other inputs than its header says: {_OTHER}")
     image, window = tuple(shapes["image"]), about.reach.window
-    if len(image) != 4 or any(size not in (None, window) for size in image[2:]):
+    if len(image) != 4 or image[2:] != (window, window):  # free sizes are None, and so is no window
         raise BadModelError(
             f"the ONNX file of {about.name} takes images of shape {image}, its header says other: {_OTHER}"
         )

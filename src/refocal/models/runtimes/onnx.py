@@ -2,7 +2,7 @@
 
 import onnxruntime
 
-from refocal.core.errors import BadModelError
+from refocal.core.errors import BadModelError, quoted
 from refocal.core.values import Pixels
 from refocal.models import header
 from refocal.models.runtimes import Graph
@@ -36,7 +36,10 @@ def open_graph(model: str, threads: int | None = None) -> Graph:
     only.only_execute_path_to_fetches = True
 
     def run(output: str, inputs: dict[str, Pixels]) -> Pixels:
-        result: Pixels = session.run([output], inputs, only)[0]
+        try:
+            result: Pixels = session.run([output], inputs, only)[0]
+        except Exception as error:  # its errors share no base class
+            raise BadModelError(f"ONNX Runtime cannot run the ONNX file: {quoted(str(error), 200)}") from error
         return result
 
     return NamedGraph(run, about, shapes)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import openvino
 
-from refocal.core.errors import BadModelError
+from refocal.core.errors import BadModelError, quoted
 from refocal.core.values import Pixels
 from refocal.models import header
 from refocal.models.runtimes import Graph
@@ -43,7 +43,10 @@ def open_graph(model: str, precision: Precision = "auto", threads: int | None = 
     shapes = {i.any_name: _sizes(i.partial_shape) for i in compiled.inputs}
 
     def run(output: str, inputs: dict[str, Pixels]) -> Pixels:
-        result: Pixels = np.asarray(compiled(inputs)[output])
+        try:
+            result: Pixels = np.asarray(compiled(inputs)[output])
+        except (KeyError, RuntimeError) as error:
+            raise BadModelError(f"OpenVINO cannot run the ONNX file: {quoted(str(error), 200)}") from error
         return result
 
     return NamedGraph(run, about, shapes)
