@@ -136,8 +136,8 @@ def _weights(said: Mapping[str, Any], fetch: Fetch, folder: PurePosixPath, name:
     kinds = said["weights"]
     if "onnx" not in kinds:
         raise BadModelError(
-            f"{name} has weights of the kind {quoted(', '.join(map(str, kinds)))}, which run code when they are loaded; "
-            "only ONNX is read: ask its authors for it, or convert it"
+            f"{name} has weights of the kind {quoted(', '.join(map(str, kinds)))}, which run code when they are "
+            "loaded; only ONNX is read: ask its authors for it, or convert it"
         )
     entry = kinds["onnx"]
     source = str(entry["source"])
