@@ -176,10 +176,9 @@ def _bounded(events: Iterator[Any]) -> None:
             total += sizes[event.anchor]
         elif isinstance(event, yaml.NodeEvent):
             total += 1
-            if getattr(event, "tag", None) is not None:
-                raise DocumentError(
-                    f"{_where(event.start_mark)}the tag {event.tag[:40]} is not read, only plain values"
-                )
+            tag: Any = getattr(event, "tag", None)
+            if tag is not None:
+                raise DocumentError(f"{_where(event.start_mark)}the tag {tag[:40]} is not read, only plain values")
             if event.anchor is not None and event.anchor in sizes:
                 raise DocumentError(f"{_where(event.start_mark)}the anchor &{event.anchor} is given twice")
             if isinstance(event, yaml.CollectionStartEvent):

@@ -178,7 +178,7 @@ def _sizes(tensor: Mapping[str, Any], name: str) -> dict[str, Any]:
         shape = tensor.get("shape")
         if isinstance(shape, Mapping) and "min" in shape:
             least, step = map(_whole, shape["min"]), map(_whole, shape["step"])
-            sizes = {a: (m, s) if s else m for a, m, s in zip(axes, least, step, strict=True)}
+            sizes: dict[str, Any] = {a: (m, s) if s else m for a, m, s in zip(axes, least, step, strict=True)}
         else:
             sizes = (
                 dict(zip(axes, map(_whole, shape), strict=True)) if isinstance(shape, Sequence) else dict.fromkeys(axes)
