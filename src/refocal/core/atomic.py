@@ -1,5 +1,7 @@
 """Files are written whole or not at all: under a hidden `.part` name first, synced, then renamed."""
 
+import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,6 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from refocal.core.errors import WriteError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_LONGEST_NAME = 255
+_MOST_WRITERS = 64
 
 
 @contextmanager
@@ -25,15 +35,15 @@ def replacing(path: Path, tag: str = "") -> Iterator[Path]:
     OSError
         If it cannot be written; see `writing`.
     """
-    part = _part(path, tag)
-    try:
-        yield part
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with _claimed(path, tag) as part:
+        try:
+            yield part
+            with part.open("rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -116,5 +126,37 @@ def link(source: Path, target: Path, *, hard: bool) -> None:
     part.unlink(missing_ok=True)  # renaming one hard link of a file onto another leaves both
 
 
+@contextmanager
+def _claimed(path: Path, tag: str) -> Iterator[Path]:
+    """Yield a `.part` name that no other process uses; one that a process left when it was killed is taken over."""
+    if fcntl is None:
+        yield _part(path, tag or str(os.getpid()))
+        return
+    for number in range(_MOST_WRITERS):
+        part = _part(path, f"{tag}{number}" if number else tag)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if _locked(descriptor, part):
+                yield part
+                return
+        finally:
+            os.close(descriptor)
+    raise OSError(errno.EBUSY, f"{_MOST_WRITERS} processes write it at once", str(path))
+
+
+def _locked(descriptor: int, part: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its owner may have given it its final name, or removed it, after it was opened here.
+        return os.fstat(descriptor).st_ino == part.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+
+
 def _part(path: Path, tag: str = "") -> Path:
-    return path.with_name(f".{path.name}" + (f".{tag}" if tag else "") + ".part")
+    name = f".{path.name}" + (f".{tag}" if tag else "") + ".part"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{f'.{tag}' if tag else ''}.part"
+    return path.with_name(name)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from uuid import uuid4
 
 from refocal.core.atomic import replacing
 from refocal.core.errors import UsageError, WriteError, missing_extra
+from refocal.core.plain_files import read_plain
 
 Result = TypeVar("Result")
 
@@ -107,7 +107,7 @@ class _Folder:
 
     def read(self, name: str) -> bytes | None:
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return (self._folder / name).read_bytes()
+            return read_plain(self._folder / name)
         return None
 
     def write(self, name: str, content: bytes) -> None:
@@ -116,7 +116,7 @@ class _Folder:
     def fill(self, name: str, pieces: Iterable[bytes]) -> None:
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target, tag=uuid4().hex) as part, part.open("wb") as file:
+        with replacing(target) as part, part.open("wb") as file:
             file.writelines(pieces)
 
     def exists(self, name: str) -> bool:

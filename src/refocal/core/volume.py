@@ -35,6 +35,10 @@ class VolumeInfo:
     """Of the pyramid; the first is the finest."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What else should be kept, e.g. how it is shown (`omero`)."""
+    labels: str = ""
+    """Why the numbers are names of objects and no grey values, as the file says; empty for images."""
+    as_written: tuple[tuple[float, float, float], tuple[float, float, float], tuple[str, str, str]] | None = None
+    """Scale, translation and units as the file has them, where the units are not known and `voxel_nm` is None."""
     warnings: tuple[str, ...] = ()
     """What a person should know, e.g. an axis order that is not what the header usually means."""
 

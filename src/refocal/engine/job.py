@@ -167,7 +167,9 @@ def run_job(
         )
 
     facts = {"shard": list(shard), "tiles": len(source)}
-    summary = logged_run(out, resolved, inputs, work, overwrite=overwrite, retakes=out / RETAKES, facts=facts)
+    summary = logged_run(
+        out, resolved, inputs, work, overwrite=overwrite, retakes=out / RETAKES, alone=shard[1] == 1, facts=facts
+    )
     if isinstance(source.contrast, Contrasts):
         summary.warnings.say(source.contrast.said, "")
     return summary

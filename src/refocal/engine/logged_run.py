@@ -35,6 +35,7 @@ def logged_run(
     overwrite: bool = False,
     replaced: Callable[[Sequence[Event]], object] = lambda events: None,
     retakes: Path | None = None,
+    alone: bool = True,
     facts: Mapping[str, Any] | None = None,
 ) -> Summary:
     """Run a job and log it.
@@ -55,6 +56,8 @@ def logged_run(
         With `overwrite`, called first with all events that the log holds.
     retakes
         Where the list of retakes goes; None writes none.
+    alone
+        Whether no other process may write to the same output at the same time, as shards do.
     facts
         What else the first line says.
 
@@ -64,23 +67,24 @@ def logged_run(
         If the output holds the work of another job, or the log cannot be written.
     """
     path, digest = out / LOG, job_sha256(resolved)
-    size = path.stat().st_size if path.exists() else 0
-    events = list(read_log(path))
-    if overwrite:
-        replaced(events)
-    else:
-        _refuse_other_job(out, events, resolved, digest)
-    listed = Retakes(events)
-    settled = done(events, digest)
-    before = [event for event in events if event.get("job_sha256") == digest and event["event"] != "tile"]
-    del events
-    with Log(path) as log:
+    with Log(path, alone=alone) as log:
+        size = path.stat().st_size
+        events = list(read_log(path))
+        if overwrite:
+            replaced(events)
+        else:
+            _refuse_other_job(out, events, resolved, digest)
+        listed = Retakes(events)
+        settled = done(events, digest)
+        before = [event for event in events if event.get("job_sha256") == digest and event["event"] != "tile"]
+        del events
         log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs], **(facts or {}))
         summary = work(Begun(_Noting(log, listed), digest, settled, before))
         log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
-        alone = path.stat().st_size == size + log.written
+        log.refuse_gone()
+        only_ours = path.stat().st_size == size + log.written
     if retakes:
-        write_retakes(listed.table() if alone else retake_table(read_log(path)), retakes)
+        write_retakes(listed.table() if only_ours else retake_table(read_log(path)), retakes)
     return summary
 
 

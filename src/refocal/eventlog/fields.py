@@ -22,6 +22,17 @@ def printable(value: object) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def printed(text: str) -> str:
+    """Return foreign text for a terminal: control characters, and marks that turn its direction, as escapes."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable() or char == " ":
+        return char
+    return ascii(char)[1:-1]
+
+
 def number(value: object) -> float | None:
     """Return a finite number of sensible size, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):

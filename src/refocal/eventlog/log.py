@@ -28,8 +28,14 @@ from typing import Any, Self
 
 import numpy as np
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from refocal.core.atomic import writing
 from refocal.core.errors import UsageError, WriteError
+from refocal.core.plain_files import open_plain
 from refocal.eventlog.current import TO_RETAKE, latest
 from refocal.eventlog.fields import Event as Event
 
@@ -56,17 +62,25 @@ class Log:
         The file, made where it is absent. Its folder must exist.
     now
         Tells the time that is written into the events.
+    alone
+        Refuse a log that another process writes to: True for the only writer, False where other shards write too. None
+        asks nobody.
     sync_seconds
         The file is synced when an event comes at least this long after the last sync, and on closing.
 
     Raises
     ------
     UsageError
-        If the file cannot be opened for appending.
+        If the file cannot be opened for appending, or another process writes to it that was to be the only one.
     """
 
     def __init__(
-        self, path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), sync_seconds: float = 1.0
+        self,
+        path: Path,
+        *,
+        alone: bool | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sync_seconds: float = 1.0,
     ) -> None:
         self.path = Path(path)
         self._now = now
@@ -79,6 +93,9 @@ class Log:
             self._torn = _torn(self._file)
         except OSError as error:
             raise UsageError(f"cannot write the log {self.path}: {error.strerror}; choose another output") from error
+        if alone is not None and not _lock(self._file, alone):
+            self._file.close()
+            raise UsageError(f"another run writes to {self.path.parent}; wait for it, or choose another output")
         self.written = 0
         """Bytes appended so far."""
 
@@ -103,7 +120,17 @@ class Log:
         if time.monotonic() - self._synced >= self._sync_seconds:
             with suppress(OSError):  # the line is written: a caller who tried again would double it
                 self.sync()
+            self.refuse_gone()
         return stamped
+
+    def refuse_gone(self) -> None:
+        """Raise `WriteError` if the log was removed or replaced: nobody would ever read what goes on in it."""
+        try:
+            there = os.stat(self.path).st_ino == os.fstat(self._file.fileno()).st_ino
+        except OSError:
+            there = False
+        if not there:
+            raise WriteError(f"{self.path} was removed or replaced during the run; run again with an output that stays")
 
     def _write(self, line: bytes) -> None:
         if self._torn:
@@ -149,7 +176,7 @@ def job_sha256(job: Mapping[str, Any]) -> str:
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the events of a log in the order of writing; skip torn and foreign lines. No file, no events."""
     try:
-        file = Path(path).open("rb")
+        file = open_plain(path)
     except FileNotFoundError:
         return
     with file:
@@ -235,7 +262,7 @@ def write_retakes(table: str, csv_path: Path) -> None:
     WriteError
         If the table cannot be written.
     """
-    with writing(Path(csv_path), tag=str(os.getpid())) as part:
+    with writing(Path(csv_path)) as part:
         part.write_text(table, encoding="utf-8", errors="surrogateescape")
 
 
@@ -244,6 +271,19 @@ def _is_ours(event: Event) -> bool:
     if any(not isinstance(event.get(name), kinds) for name, kinds in _FIELDS.items()):
         return False
     return all(event.get(name) is not None for name in ("event", *_NEEDED.get(event["event"], ())))
+
+
+def _lock(file: FileIO, alone: bool) -> bool:
+    """Lock a file for this process, or for all that share it; False where another one holds it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
 
 
 def _torn(file: FileIO) -> bool:

@@ -12,6 +12,8 @@ from refocal.imaging.no_data import filled
 
 _RUN = 16
 """Pixels of one value in a row at the border, from which on they may belong to a frame."""
+_LARGEST = 1 << 25
+"""Pixels of an image above which only straight edges are looked for: a frame of 20 pixels no longer matters there."""
 _MOST = 0.75
 """Where more of the image than this would be left out, the image itself is of one value."""
 
@@ -37,6 +39,8 @@ def trimmed(image: Counts) -> Counts:
 def without_frame(image: Counts) -> Counts:
     """Return a (y, x) image without its frame: straight edges cut off, oblique ones filled from beside them."""
     image = trimmed(image)
+    if image.size > _LARGEST:
+        return image
     values = {value for line in _borders(image) for value in _runs(line)}
     if not values:
         return image

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from refocal.core.values import Counts, Frames
 from refocal.imaging.contrast import PERCENTILES
 
+_STRIP = 512
 _LEAST = 16
 """Pixels of exactly one value from which on it may be a code; single outliers are hot pixels."""
 
@@ -51,12 +52,14 @@ def filled(image: Counts, mask: NDArray[np.bool_]) -> Counts:
     """
     if mask.all() or not mask.any():
         return image
+    result = image.copy()
     columns: NDArray[np.bool_] = np.asarray(mask.any(0))
-    down = _nearest(mask[:, columns])
-    inside = np.take_along_axis(image[:, columns], down, axis=0)
-    place = np.cumsum(columns) - 1
-    filled_up: Counts = np.take(inside, place[_nearest(columns[:, None])[:, 0]], axis=1)
-    return filled_up
+    for left in range(0, image.shape[1], _STRIP):
+        some = np.flatnonzero(columns[left : left + _STRIP] & ~mask[:, left : left + _STRIP].all(0)) + left
+        result[:, some] = np.take_along_axis(image[:, some], _nearest(mask[:, some]), axis=0)
+    if not columns.all():
+        result = np.take(result, _nearest(columns[:, None])[:, 0], axis=1)
+    return result
 
 
 def _nearest(mask: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refocal.core.documents import DocumentError, read_yaml
 from refocal.core.errors import BadOptionError, UnknownPartError, nearest, quoted
+from refocal.core.plain_files import read_plain
 
 
 class Recipe(BaseModel):
@@ -113,7 +114,7 @@ def read_document(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str
     """
     path = find(recipe)
     try:
-        content = read_yaml(path.read_bytes())
+        content = read_yaml(read_plain(path))
     except OSError as error:
         raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
     except DocumentError as error:

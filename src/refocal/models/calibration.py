@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from refocal.core.documents import read_json
 from refocal.core.errors import UsageError
+from refocal.core.plain_files import read_plain
 from refocal.imaging.focus_features import NAMES, TERMS, Vector, powers
 
 VERSION = 1
@@ -219,7 +220,7 @@ def read(path: Path) -> Calibration:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} is too large for a calibration: {_GIVE}")
-        content = path.read_bytes()
+        content = read_plain(path)
     except OSError as error:
         raise UsageError(f"cannot read the calibration {path}: {error.strerror or error}; {_AGAIN}") from error
     try:

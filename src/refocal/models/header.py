@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from refocal.core.documents import read_json
 from refocal.core.errors import BadModelError, UnknownPartError, nearest
+from refocal.core.plain_files import read_plain
 from refocal.core.values import Reach
 from refocal.core.version import __version__
 from refocal.models.onnx_file import refuse_external
@@ -162,7 +163,7 @@ def _content(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise BadModelError(f"{path.name} has {size} bytes, more than any model: is it a model file?")
-        return path.read_bytes()
+        return read_plain(path)
     except OSError as error:
         raise BadModelError(f"cannot read model {path}: {error.strerror or error}") from error
 

@@ -19,6 +19,7 @@ from torch.nn.modules.module import (
 from refocal.core import registry
 from refocal.core.atomic import writing
 from refocal.core.errors import BadModelError, UsageError, quoted
+from refocal.core.plain_files import read_plain
 from refocal.core.values import Net, Pixels
 from refocal.models import header
 from refocal.models.header import ModelHeader
@@ -117,7 +118,7 @@ def load(path: str | Path) -> nn.Module:
     path = Path(path)
     about = header.read(path)
     try:
-        state = safetensors.torch.load(path.read_bytes())
+        state = safetensors.torch.load(read_plain(path))
         _refuse_larger(about, state)
         net: nn.Module = registry.make("nets", about.net, **about.options)
         net.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in state.items()})

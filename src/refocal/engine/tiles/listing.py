@@ -20,13 +20,13 @@ def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     inputs = list(inputs)
     for given in inputs:
-        if not given.exists():
+        if not os.path.lexists(given):
             raise UsageError(f"{given}: no such file or folder")
         paths = _images(given, set()) if given.is_dir() else [given]
         for path in paths:
             name = path.relative_to(given).as_posix() if path != given else path.name
             other = found.setdefault(name, path)
-            if other is not path and not other.samefile(path):
+            if other is not path and not _same(other, path):
                 raise UsageError(
                     f"{other} and {path} would both be written to {name}; restore them into two folders, "
                     "or give the folder that holds both"
@@ -35,6 +35,13 @@ def find_images(inputs: Iterable[Path]) -> dict[str, Path]:
         where = f"{', '.join(map(str, inputs))}: " if inputs else ""
         raise UsageError(f"{where}no images found; expected image files, or folders that hold some")
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def are_plain(inputs: Iterable[str], out: str = "") -> bool:
@@ -47,15 +54,15 @@ def are_plain(inputs: Iterable[str], out: str = "") -> bool:
 
 
 def _is_plain(given: str) -> bool:
-    if "::" in given or "://" in given:
-        return False
     path = Path(given)
+    if "://" in given or ("::" in given and not path.is_file()):
+        return False
     if not path.is_dir():
         return is_image_name(path) and path.is_file()
     try:
         # A volume keeps a file of its own beside its chunks; "." in the folder's name may be an extension.
         with os.scandir(path) as entries:
-            return "." not in path.name and all(is_image_name(Path(e.name)) or e.is_dir() for e in entries)
+            return "." not in path.name and all(is_image_name(Path(e.name)) or _is_folder(e) for e in entries)
     except OSError:
         return False
 
@@ -73,7 +80,22 @@ def _images(folder: Path, listed: set[tuple[int, int]]) -> Iterator[Path]:
         path = folder / entry.name
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _images(path, listed)
-        elif (entry.is_file() or entry.is_symlink()) and is_image_name(path):
-            yield path
+        if _is_folder(entry):
+            yield from _below(path, listed)
+        elif is_image_name(path):
+            yield path  # a pipe, or a link to nothing, is a tile that cannot be read
+
+
+def _below(folder: Path, listed: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the images of a folder in a folder; where it cannot be listed, itself: it is what cannot be read."""
+    try:
+        yield from list(_images(folder, listed))
+    except UsageError:
+        yield folder
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from refocal.core.plain_files import open_plain
 from refocal.eventlog.log import Event
 
 
@@ -20,5 +21,5 @@ def output_facts(out: Path, name: str, *, hashed: bool = True) -> Mapping[str, A
     facts = {"output": name, "output_bytes": target.stat().st_size}
     if not hashed:
         return facts
-    with target.open("rb") as file:
+    with open_plain(target) as file:
         return {**facts, "output_sha256": hashlib.file_digest(file, "sha256").hexdigest()}

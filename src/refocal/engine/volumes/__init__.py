@@ -7,6 +7,7 @@ verify_volume("out.zarr")                         does what is stored still have
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, islice
+from math import prod
 from pathlib import Path
 
 from refocal.core.errors import TileError, UsageError
@@ -14,7 +15,7 @@ from refocal.core.values import Restorer
 from refocal.core.volume import Volume
 from refocal.engine.job import Job, Progress
 from refocal.engine.loop import Summary, run
-from refocal.engine.volumes.endpoints import Storage, open_input
+from refocal.engine.volumes.endpoints import Storage, lost, open_input
 from refocal.engine.volumes.finalise import finish
 from refocal.engine.volumes.restoration import Restoration, begin, join
 from refocal.engine.volumes.sink import Compare
@@ -93,7 +94,12 @@ def restore_share(work: Restoration, shard: tuple[int, int] = (0, 1), progress: 
         total = added(total, stage.run(mine, work.batch, _shower(work, stage.name, progress)), stage.name)
     for text in work.source.info.warnings:
         total.warnings.say(text, work.given)
-    if not total.failed and not finish(work) and shard[1] == 1:
+    if total.failed:
+        return total
+    if finish(work):
+        for text in lost(work.source.info, open_input(work.out.url).info):
+            total.warnings.say(text, work.out.url)
+    elif shard[1] == 1:
         raise TileError(UNFINISHED)
     return total
 
@@ -134,6 +140,9 @@ def verify_volume(
         show = _shower(work, f"level {level}", progress)
         summary = run(Whole(stored, blocks), None, sink, gate=keep_all, batch=1, ahead=1, progress=show)
         total = added(total, summary, "restore")
+    there, all_of_it = sum(prod(block.write.shape) for block in work.blocks()), prod(work.levels[0].info.shape)
+    if there != all_of_it or not all_of_it:
+        raise TileError(f"{out}: its blocks hold {there} of the {all_of_it} voxels of the volume; restore it anew")
     return total
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from refocal.core.errors import UsageError
+from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.storage import Store, store
 from refocal.core.volume import Volume, VolumeInfo
 from refocal.engine.volumes.block_grid import Triple
@@ -44,6 +44,10 @@ def open_input(given: str | Path, section_nm: float | None = None) -> Volume:
             raise UsageError(f"{given}: has an empty axis; nothing to do")
         return volume
     opened = volume_formats.open_volume(store(given))
+    if opened.info.labels:
+        raise UnsupportedError(
+            f"{given}: is a volume of labels ({opened.info.labels}): its numbers are names, and cannot be restored"
+        )
     if section_nm and opened.info.voxel_nm:
         opened.info = replace(opened.info, voxel_nm=(section_nm, *opened.info.voxel_nm[1:]))
     return opened
@@ -95,6 +99,30 @@ def output_info(given: VolumeInfo, kind: str, same: bool, storage: Storage) -> V
     return replace(
         given, chunk=chunk, unit=unit, version=version, axes=given.axes if same else "zyx", metadata=metadata
     )
+
+
+def lost(asked: VolumeInfo, made: VolumeInfo) -> list[str]:
+    """Say what of a volume's geometry its output does not hold; nothing where all of it is there."""
+    found = []
+    for what, one, other in (
+        ("voxel size", asked.voxel_nm, made.voxel_nm), ("offset", asked.offset_nm, made.offset_nm)
+    ):  # fmt: skip
+        if not _alike(one, other):
+            found.append(f"the output cannot hold the {what} {_told(one)} nm; it says {_told(other)}")
+    if asked.as_written and asked.as_written != made.as_written:
+        scale, offset, units = asked.as_written
+        found.append(f"the output cannot hold scale {_told(scale)} and translation {_told(offset)} in {units}")
+    return found
+
+
+def _alike(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    if one is None or other is None:
+        return one is None  # where the size is not known, a format may have to say something
+    return all(abs(a - b) <= 1e-4 * max(1.0, abs(a)) for a, b in zip(one, other, strict=True))
+
+
+def _told(numbers: tuple[float, ...] | None) -> str:
+    return "unknown" if numbers is None else " x ".join(f"{n:g}" for n in numbers)
 
 
 def refuse_overlap(given: str | Path, out: str | Path) -> None:

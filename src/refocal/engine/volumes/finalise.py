@@ -78,7 +78,7 @@ def _pack(work: Restoration) -> None:
         if work.kind == STACK:
             _stack(work, path)
         else:
-            with replacing(path, tag=uuid4().hex) as part:
+            with replacing(path) as part:
                 _fill(work, part)
         place.write(PACKED, str(path.stat().st_size).encode())
 

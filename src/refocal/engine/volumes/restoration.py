@@ -150,10 +150,14 @@ class _Restore:
             context = contexts(work.ledger, lru_cache(maxsize=8)(work.slab))
         pieces = Pieces(work.source, blocks, work.contrast, context)
         sink = BlockSink(work.levels[0], work.ledger, work.source)
-        return run(
+        summary = run(
             pieces, work.frugal, sink, gate=SkipConstant(made.gate), check=made.check, log=sink,
             batch=batch, progress=show,
         )  # fmt: skip
+        if sink.missing:
+            text = f"{sink.missing} of {sink.chunks} chunks are not there and are read as the fill value"
+            summary.warnings.say(text, work.given)
+        return summary
 
 
 class _Level:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refocal.core.documents import DocumentError, read_yaml
 from refocal.core.errors import BadOptionError, nearest, quoted
+from refocal.core.plain_files import read_plain
 from refocal.engine.volumes.cluster import Pool
 
 
@@ -52,7 +53,7 @@ def read_scheduler(path: Path) -> Scheduler:
     """
     try:
         # All values as text: other loaders take the walltime 24:00 for the number 1440, and a queue `no` for false.
-        content = read_yaml(path.read_bytes(), text_only=True)
+        content = read_yaml(read_plain(path), text_only=True)
     except OSError as error:
         raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
     except DocumentError as error:

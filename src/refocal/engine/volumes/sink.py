@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ class BlockSink:
         self._open: dict[str, tuple[Counts, set[int]]] = {}
         self._facts: dict[str, list[dict[str, Any]]] = {}
         self._failed: set[str] = set()
+        self.chunks, self.missing = 0, 0
+        """Of the input: those that the blocks written so far touch, and those of them that are not there."""
         # All sections of a block get one answer, even if another process ends it meanwhile.
         self._recorded = lru_cache(maxsize=64)(self._is_recorded)
 
@@ -111,7 +114,13 @@ class BlockSink:
             patient(partial(self._out.write, block.write, counts))
         except WriteError as error:
             raise WriteError(f"block {block.key} {error}") from error
-        missing = 0 if self._given is None or counts.all() else self._given.missing(block.write)
+        missing = 0
+        if self._given is not None:
+            fill = getattr(self._given, "fill", 0) or 0
+            missing = self._given.missing(block.write) if (counts == fill).any() else 0
+            edges = zip(block.write.start, block.write.stop, self._given.info.unit, strict=True)
+            self.chunks += prod(-(-stop // n) - start // n for start, stop, n in edges)
+        self.missing += missing
         return {"output_sha256": digest(counts), "missing_chunks": missing}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from refocal.core.blocks import Box
 from refocal.core.errors import LaterError, TileError
+from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, Frames, ImageInfo
 from refocal.engine.tiles.open_files import OpenFiles
 from refocal.engine.tiles.reading import ContrastOf, read_page
@@ -131,7 +132,7 @@ def _constant(row: Counts) -> bool:
 
 def _ends_well(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             file.seek(-8, os.SEEK_END)
             return file.read() == b"IEND\xae\x42\x60\x82"
     except OSError:

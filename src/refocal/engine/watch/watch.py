@@ -182,7 +182,7 @@ class Watch:
     def _make_housekeeping(
         self, prepared: Prepared, observers: Sequence[Observer], on_event: Callable[[Event], None], offset: int
     ) -> None:
-        self._log = Log(self.out / LOG)
+        self._log = Log(self.out / LOG, alone=True)
         reserve = ReserveFile(self.out / SCRATCH / "ballast")
         reserve.load()
         self._writer = EventWriter(self._log, self._state, self._queue, reserve, self._stop)

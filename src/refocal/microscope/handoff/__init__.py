@@ -5,7 +5,6 @@ when they are named, and then nothing that exists there is replaced.
 """
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -250,6 +249,6 @@ def _json(path: Path, document: object, handed: HandoffResult) -> None:
 def _text(path: Path, text: str, handed: HandoffResult) -> None:
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, tag=str(os.getpid())) as part:
+        with replacing(path) as part:
             part.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
     handed.written.append(path)

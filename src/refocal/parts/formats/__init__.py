@@ -12,6 +12,7 @@ from pathlib import Path
 
 from refocal.core import registry
 from refocal.core.errors import UnreadableError, UsageError, WriteError
+from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, Format, ImageFile, ImageInfo
 
 _HEAD_BYTES = 512
@@ -39,7 +40,7 @@ def open_image(path: Path) -> ImageFile:
     """
     path = Path(path)
     try:
-        file = open(path, "rb")
+        file = open_plain(path)
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be opened: {error.strerror or error}") from error
     try:
@@ -111,7 +112,7 @@ def _kind_of_name(path: Path) -> str:
 
 def _kind_of_file(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return _kind_of_content(path, file)
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be opened: {error.strerror or error}") from error

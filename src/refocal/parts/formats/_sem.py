@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from refocal.core.plain_files import open_plain
 from refocal.parts.formats._density import rounded
 
 ZEISS, FEI_SFEG, FEI_HELIOS, TESCAN = 34118, 34680, 34682, 50431
@@ -137,7 +138,7 @@ def read_side_car(path: Path) -> dict[str, Any]:
     if not _has_headers(path.parent):
         return {}
     for name in (path.stem + ".hdr", f"{path.stem}-{path.suffix[1:]}.hdr"):
-        with suppress(OSError), open(path.with_name(name), "rb") as file:
+        with suppress(OSError), open_plain(path.with_name(name)) as file:
             return read_tescan(file.read(1 << 20).decode("cp1252", "replace"))
     return {}
 

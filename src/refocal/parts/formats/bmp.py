@@ -18,6 +18,7 @@ import numpy as np
 from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError, UnsupportedError
+from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density
 from refocal.parts.formats._pages import REFUSALS, only_page
@@ -52,7 +53,7 @@ class Bmp:
             If its palette has colours.
         """
         with decoding(path):
-            return BmpImage(path, file or open(path, "rb"))
+            return BmpImage(path, file or open_plain(path))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write one uint8 page; the header of an 8-bit grey `source` is kept, top-down order and all."""
@@ -195,7 +196,7 @@ def _header_like(source: Path | None, like: ImageInfo) -> bytes:
 
 def _grey_header(source: Path) -> bytes | None:
     """Return the bytes before the pixels of an 8-bit BMP whose palette is the full ramp, None for any other file."""
-    with open(source, "rb") as file:
+    with open_plain(source) as file:
         head = file.read(_FIXED.size)
         old = _Header.parse(head)
         if not old.plain or old.offset < 14 + old.size + 1024 or old.colours not in (0, 256):

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError, UnsupportedError, WriteError
+from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats._density import rounded
 from refocal.parts.formats._pages import REFUSALS, expected
@@ -100,7 +101,7 @@ class Mrc:
             If its mode is complex or packed.
         """
         with decoding(path):
-            return MrcImage(path, file or open(path, "rb"))
+            return MrcImage(path, file or open_plain(path))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write a stack, one section in memory; header, labels and extended header of `source` are kept."""
@@ -278,7 +279,7 @@ def _header_like(source: Path | None, like: ImageInfo) -> tuple[NDArray[Any], by
         header["cell"] = np.multiply(header["m"], np.multiply(edges, 10))
         header["origin"] = np.multiply(like.origin_nm[::-1], 10)
     else:
-        with open(source, "rb") as file:
+        with open_plain(source) as file:
             head = file.read(_HEADER)
             parsed = _parse(head)
             if parsed is None:

@@ -19,6 +19,7 @@ import numpy as np
 from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnreadableError
+from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density, _sem
 from refocal.parts.formats._pages import REFUSALS, from_comment, only_page, to_comment
@@ -53,7 +54,7 @@ class Png:
             If it is truncated or its header damaged.
         """
         with decoding(path):
-            return PngImage(path, file or open(path, "rb"))
+            return PngImage(path, file or open_plain(path))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write one uint8 or uint16 page with its pixel size, and the comments of `source`."""
@@ -159,7 +160,7 @@ def _extras(like: ImageInfo, source: Path | None) -> Iterator[tuple[bytes, bytes
     """Yield pixel size and comments: those of the source, and what only `like` knows."""
     kept: list[tuple[bytes, bytes]] = []
     if source is not None:
-        with open(source, "rb") as file:
+        with open_plain(source) as file:
             kept = [(c.kind, _data(file, c)) for c in _walk(file) if c.kind in _KEPT]
     elif like.metadata:
         kept = [(b"tEXt", b"Comment\0" + to_comment(like.metadata).encode("latin-1"))]

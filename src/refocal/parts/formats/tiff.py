@@ -18,6 +18,7 @@ import tifffile
 from refocal.core.atomic import writing
 from refocal.core.blocks import Box
 from refocal.core.errors import UnsupportedError, WriteError
+from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _ome, _sem, _tiff_pages, _tiff_tags, _tiff_write
 from refocal.parts.formats._pages import REFUSALS, expected, from_comment
@@ -53,7 +54,7 @@ class Tiff:
             If its pixels are bits, complex, or volumes.
         """
         with decoding(path):
-            return TiffImage(path, file or open(path, "rb"))
+            return TiffImage(path, file or open_plain(path))
 
     def create(self, path: Path, pages: Iterable[Counts], like: ImageInfo, source: Path | None = None) -> None:
         """Write a stack, one page in memory, with the tags, tiling and lossless compression of `source`."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from refocal.core.plain_files import open_plain
 from refocal.parts.layouts._tail import text
 
 _NUMBER = r" {0,20}([-+]?\d{1,15}(?:[.,]\d{1,20})?) {0,20}"
@@ -101,7 +102,7 @@ class Operations:
 def read_imqa(path: Path) -> dict[tuple[int, int], float]:
     """Read the scores of `region_metadata.csv`: the last column has one name and as many numbers as there are beams."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             whole = io.BytesIO(file.read(_LARGEST_TABLE).rpartition(b"\n")[0])
     except OSError:
         return {}

@@ -5,7 +5,6 @@ their own terms and do not ship with refocal.
 """
 
 import hashlib
-import os
 import urllib.request
 import warnings
 from collections.abc import Sequence
@@ -81,7 +80,7 @@ def _download(url: str = URL, folders: Sequence[str] = ("checkpoints",)) -> Path
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with replacing(path, tag=str(os.getpid())) as part:
+            with replacing(path) as part:
                 urllib.request.urlretrieve(url, part)  # noqa: S310 (a constant https address)
         except OSError as error:
             raise BadModelError(f"cannot download {url}: {error}; pass vgg=PATH instead") from error

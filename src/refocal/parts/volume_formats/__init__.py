@@ -11,7 +11,8 @@ from pathlib import Path
 
 from refocal.core import registry
 from refocal.core.errors import UnreadableError, UsageError
-from refocal.core.storage import Store
+from refocal.core.plain_files import open_plain
+from refocal.core.storage import Store, store
 from refocal.core.volume import Volume, VolumeFormat
 
 
@@ -20,9 +21,9 @@ def is_volume(given: str | Path) -> bool:
 
     URLs and `FILE::DATASET` are volumes; a folder or file is one if a format's `signs` or `magic` show it.
     """
-    if "://" in str(given) or "::" in str(given):
-        return True
     path = Path(given)
+    if "://" in str(given) or ("::" in str(given) and not path.is_file()):
+        return True
     if path.is_dir():
         return any((path / sign).is_file() for form in _formats().values() for sign in form.signs)
     return path.is_file() and is_volume_file(path)
@@ -30,12 +31,15 @@ def is_volume(given: str | Path) -> bool:
 
 def is_volume_file(path: Path) -> bool:
     """Say whether a file begins as one of the formats that are one file."""
-    magics = tuple(form.magic for form in _formats().values() if form.magic)
+    forms = [form for form in _formats().values() if form.magic]
     try:
-        with path.open("rb") as file:
-            return file.read(max(map(len, magics), default=0)).startswith(magics)
+        with open_plain(path) as file:
+            head = file.read(max((len(form.magic) for form in forms), default=0))
     except OSError:
         return False
+    # The first bytes may stand further in: then only a file of that name is asked.
+    named = [form for form in forms if path.name.lower().endswith(form.extensions)]
+    return any(head.startswith(form.magic) for form in forms) or any(form.matches(store(path)) for form in named)
 
 
 def names_volume(out: str | Path) -> bool:

@@ -8,20 +8,25 @@ Source: https://cremi.org/data (format), HDF5 through h5py.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from refocal.core.blocks import Box
-from refocal.core.errors import UnreadableError, UnsupportedError, UsageError, missing_extra
+from refocal.core.errors import RefocalError, UnreadableError, UsageError, missing_extra
+from refocal.core.plain_files import open_plain
 from refocal.core.storage import Store
 from refocal.core.values import Counts
 from refocal.core.volume import Volume, VolumeInfo
+from refocal.parts.volume_formats import _bounds, _hdf5_datasets
 
 __all__ = ["Hdf5"]
 
 _RAW = "volumes/raw"
+_STARTS = (0, *(512 << n for n in range(12)))
+"""Where the first bytes of an HDF5 file may stand."""
 
 
 class Hdf5:
@@ -33,11 +38,11 @@ class Hdf5:
     blockwise = False
 
     def matches(self, place: Store, /) -> bool:
-        """Say whether the place is an HDF5 file."""
+        """Say whether the place is an HDF5 file; a block of the user's own may stand before its first bytes."""
         path, _ = _split(place)
         try:
-            with path.open("rb") as file:
-                return file.read(len(self.magic)) == self.magic
+            with open_plain(path) as file:
+                return any(_at(file, start) == self.magic for start in _STARTS)
         except OSError:
             return False
 
@@ -47,32 +52,37 @@ class Hdf5:
         Raises
         ------
         UnreadableError, UnsupportedError
-            If the file is damaged, or there is no such dataset, or several and none of them is `volumes/raw`.
+            If the file is damaged, or there is no such dataset, or several and none of them is `volumes/raw`; if its
+            voxels lie in other files that are gone or outside of its folder, or need a filter that is not read.
         """
         path, name = _split(place)
+        h5py = _h5py()
         try:
-            file = _h5py().File(path, "r+" if write else "r")
+            file = h5py.File(path, "r+" if write else "r", locking=False if write else "best-effort")
         except OSError as error:
-            raise UnreadableError(f"{path}: cannot be opened: {' '.join(str(error).split())[:160]}") from error
-        dataset = file[name or _only(file, path)] if not name or name in file else None
-        if dataset is None or getattr(dataset, "ndim", 0) != 3:
-            raise UnreadableError(f"{path}: has no 3-D dataset {name!r}; expected one of {', '.join(_found(file))}")
-        if level:
-            raise UnreadableError(f"{path}: has one level; there is no level {level}")
-        chunk = dataset.chunks or (1, *dataset.shape[1:])
-        voxel, offset = (_triple(dataset.attrs.get(key)) for key in ("resolution", "offset"))
-        info = VolumeInfo(
-            dataset.shape, dataset.dtype.newbyteorder("="), chunk, chunk, voxel, offset or (0.0, 0.0, 0.0),
-            metadata={"dataset": dataset.name.strip("/")},
-        )  # fmt: skip
-        return _Dataset(path, dataset, info)
+            raise UnreadableError(f"{path}: cannot be opened: {_line(error)}") from error
+        try:
+            if level:
+                raise UnreadableError(f"{path}: has one level; there is no level {level}")
+            dataset = _hdf5_datasets.find(file, path, name or None)
+            info = _hdf5_datasets.describe(dataset, path)
+            _bounds.check(info, str(path))
+            if not write:
+                info = replace(info, warnings=(*info.warnings, *_hdf5_datasets.check(dataset, path)))
+            return _Dataset(path, dataset, info)
+        except RefocalError:
+            file.close()
+            raise
+        except Exception as error:  # the library raises whatever a damaged file makes it meet
+            file.close()
+            raise UnreadableError(f"{path}: is damaged: {_line(error)}") from error
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
         """Make a file with one dataset; only the finest level is kept."""
         path, name = _split(place)
         info = levels[0]
         try:
-            with _h5py().File(path, "w") as file:
+            with _h5py().File(path, "w", locking=False) as file:
                 dataset = file.create_dataset(
                     name or info.metadata.get("dataset", _RAW),
                     info.shape,
@@ -81,9 +91,13 @@ class Hdf5:
                     compression="gzip",
                     compression_opts=1,
                 )
-                if info.voxel_nm:
+                own = info.metadata.get("attributes", {})
+                for key, value in own.items():
+                    dataset.attrs[key] = value
+                if info.voxel_nm and not any(key in own for key in _hdf5_datasets.VOXEL_KEYS):
                     dataset.attrs["resolution"] = info.voxel_nm
-                dataset.attrs["offset"] = info.offset_nm
+                if "offset" not in own:
+                    dataset.attrs["offset"] = info.offset_nm
                 dataset.attrs["refocal"] = json.dumps(provenance, default=str)
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: cannot be made: {' '.join(str(error).split())[:160]}") from error
@@ -99,16 +113,14 @@ class _Dataset:
     def read(self, box: Box, /) -> Counts:
         try:
             return np.ascontiguousarray(self._dataset[box.slices], self.info.dtype)
-        except OSError as error:
-            raise UnreadableError(
-                f"{self._path}: damaged at {box.start}: {' '.join(str(error).split())[:160]}"
-            ) from error
+        except Exception as error:  # the library raises whatever a damaged file makes it meet
+            raise UnreadableError(f"{self._path}: damaged at {box.start}: {_line(error)}") from error
 
     def write(self, box: Box, counts: Counts, /) -> None:
         self._dataset[box.slices] = counts
 
     def missing(self, box: Box, /) -> int:
-        return 0
+        return 0  # counted when the file is opened
 
     def close(self) -> None:
         self._dataset.file.close()
@@ -119,23 +131,13 @@ def _split(place: Store) -> tuple[Path, str]:
     return Path(file), name.strip("/")
 
 
-def _only(file: Any, path: Path) -> str:
-    found = _found(file)
-    if _RAW in found or len(found) == 1:
-        return _RAW if _RAW in found else found[0]
-    raise UnsupportedError(f"{path}: holds {', '.join(found) or 'no 3-D dataset'}; say which: {path.name}::DATASET")
+def _at(file: BinaryIO, start: int) -> bytes:
+    file.seek(start)
+    return file.read(8)
 
 
-def _found(file: Any) -> list[str]:
-    found: list[str] = []
-    file.visititems(lambda name, item: found.append(name) if getattr(item, "ndim", 0) == 3 else None)
-    return found
-
-
-def _triple(values: Any) -> Any:
-    if values is None or len(values) != 3:
-        return None
-    return tuple(float(n) for n in values)
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _h5py() -> Any:

@@ -7,7 +7,9 @@ Source: https://ngff.openmicroscopy.org/0.4 and /0.5.
 """
 
 import json
+import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
@@ -16,15 +18,20 @@ from typing import Any
 import numpy as np
 
 from refocal.core.blocks import Box
+from refocal.core.documents import read_json
 from refocal.core.errors import RefocalError, UnreadableError, UsageError, missing_extra
 from refocal.core.storage import Store
 from refocal.core.values import Counts
 from refocal.core.volume import Volume, VolumeInfo
-from refocal.parts.volume_formats import _axes, _levels
+from refocal.parts.volume_formats import _axes, _bounds, _levels, _zarr_codecs
 
 __all__ = ["OmeZarr"]
 
-_NM = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "meter": 1e9, "angstrom": 0.1, "picometer": 1e-3}
+_NM = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "centimeter": 1e7, "meter": 1e9, "angstrom": 0.1}
+_NM |= {"picometer": 1e-3}
+_ALIASES = {"nm": "nanometer", "um": "micrometer", "µm": "micrometer", "μm": "micrometer", "micron": "micrometer"}
+_ALIASES |= {"mm": "millimeter", "cm": "centimeter", "m": "meter", "pm": "picometer", "å": "angstrom"}
+_MOST_BYTES = 64 << 20
 _KINDS = {"t": "time", "c": "channel"}
 
 
@@ -55,28 +62,33 @@ class OmeZarr:
             image = attributes["multiscales"][0]
             datasets = image["datasets"]
             axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
-            path = datasets[level]["path"]
+            path = _bounds.check_name(str(datasets[level]["path"]), place.url)
         except (KeyError, IndexError, TypeError) as error:
             if attributes.get("multiscales"):
                 raise UnreadableError(f"{place.url}: is no OME-Zarr image with a level {level}") from error
             raise _bare(place) from error
+        codec = _zarr_codecs.check_array(place, path)
         array = _array(place, path, write)
         names = _axes.checked("".join(str(axis["name"]).lower() for axis in axes), array.shape, place.url)
-        voxel, offset = _transform(image, datasets[level], axes, names)
+        geometry = _transform(image, datasets[level], axes, names, place.url)
         chunk, unit = array.chunks, array.shards or array.chunks
         info = VolumeInfo(
             _axes.triple(names, array.shape, 1),
             np.dtype(array.dtype).newbyteorder("="),
             _axes.triple(names, chunk, 1),
             _axes.triple(names, unit, 1),
-            voxel,
-            offset,
-            names,
-            version,
-            len(datasets),
-            {key: value for key, value in attributes.items() if key == "omero"},
+            axes=names,
+            version=version,
+            levels=len(datasets),
+            metadata={key: value for key, value in attributes.items() if key == "omero"},
+            labels="its metadata have `image-label`" if "image-label" in attributes else "",
+            **geometry,
         )
-        return _ZarrVolume(place, path, array, info)
+        _bounds.check(info, place.url)
+        volume = _ZarrVolume(place, path, array, info, codec)
+        if not write:
+            volume.check_there()
+        return volume
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
         """Make an image of the version of the finest level, else 0.4, or 0.5 for shards.
@@ -101,11 +113,23 @@ class OmeZarr:
 class _ZarrVolume:
     """One array of an image."""
 
-    def __init__(self, place: Store, path: str, array: Any, info: VolumeInfo) -> None:
+    def __init__(self, place: Store, path: str, array: Any, info: VolumeInfo, codec: str) -> None:
         self.info = info
-        self._place, self._path, self._array = place, path, array
+        self.fill = array.fill_value
+        self._place, self._path, self._array, self._codec = place, path, array, codec
+
+    def check_there(self) -> None:
+        """Raise `UnreadableError` if no chunk is there."""
+        first = self._array.metadata.encode_chunk_key((0,) * self._array.ndim)
+        pattern = re.compile(re.sub(r"\d+", r"\\d+", re.escape(first)))
+        known = (".zarray", ".zattrs", "zarr.json")
+        _bounds.check_there(self._place, self._path, lambda name: bool(pattern.fullmatch(name)), first, known)
 
     def read(self, box: Box, /) -> Counts:
+        if self._codec and self._place.path:
+            chunk = _axes.spread(self.info.axes, self.info.chunk, 1)
+            for name in self._units(box):
+                _zarr_codecs.refuse_bomb(self._place.path / name, self._codec, tuple(chunk), self.info.dtype.itemsize)
         with _named(self._place):
             counts = np.asarray(self._array[_axes.index(self.info.axes, box)])
         native = counts.astype(self.info.dtype, copy=False)
@@ -140,9 +164,13 @@ def _attributes(place: Store) -> tuple[dict[str, Any], str]:
         if stored is None:
             continue
         try:
-            found = json.loads(stored)
+            found = read_json(stored, most_bytes=_MOST_BYTES, finite=False)
             found = found.get("attributes", {}) if name == "zarr.json" else found
             ome = found.get("ome", found)
+            if "bioformats2raw.layout" in ome and not ome.get("multiscales"):
+                raise UsageError(f"{place.url}: holds several images, as bioformats2raw writes; give {place.url}/0")
+            if "plate" in ome or "well" in ome:
+                raise UsageError(f"{place.url}: holds a plate of images; give one of them")
             image = (ome.get("multiscales") or [{}])[0]
             return ome, str(ome.get("version") or image.get("version") or "0.4")
         except (ValueError, AttributeError, LookupError, TypeError) as error:
@@ -191,34 +219,70 @@ def _metadata(levels: Sequence[VolumeInfo], old: bool, attributes: Mapping[str, 
 
 
 def _transform(
-    image: Mapping[str, Any], dataset: Mapping[str, Any], axes: Sequence[Mapping[str, Any]], names: str
-) -> tuple[tuple[float, float, float] | None, tuple[float, float, float]]:
-    """Return voxel size and offset in nanometres; None where the axes have no unit of length."""
+    image: Mapping[str, Any], dataset: Mapping[str, Any], axes: Sequence[Mapping[str, Any]], names: str, url: str
+) -> dict[str, Any]:
+    """Return voxel size and offset in nanometres, or as they are written where a unit is missing or not known."""
     scale, offset = np.ones(len(axes)), np.zeros(len(axes))
-    for step in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
-        factor = np.asarray(step.get("scale", np.ones(len(axes))), float)
-        scale, offset = scale * factor, offset * factor + np.asarray(step.get("translation", 0.0), float)
-    units = [_NM.get(str(axis.get("unit")), 0.0) for axis in axes]
-    if not all(unit for unit, name in zip(units, names, strict=True) if name in _axes.ZYX):
-        return None, (0.0, 0.0, 0.0)
+    try:
+        for step in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+            factor = np.broadcast_to(np.asarray(step.get("scale", 1.0), float), scale.shape)
+            scale, offset = scale * factor, offset * factor + np.asarray(step.get("translation", 0.0), float)
+        if offset.shape != scale.shape:
+            raise ValueError
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UnreadableError(
+            f"{url}: its coordinateTransformations are damaged; get the metadata from a copy"
+        ) from error
+    given = [str(axis.get("unit") or "") for axis in axes]
+    spatial = [n for n, name in enumerate(names) if name in _axes.ZYX]
+    if not all(math.isfinite(offset[n]) and math.isfinite(scale[n]) and scale[n] > 0 for n in spatial):
+        return {"warnings": ("the voxel size is no positive number: taken as not known",)}
+    units = [_nanometres(unit) for unit in given]
+    if not all(units[n] for n in spatial):
+        plain = (_axes.triple(names, scale.tolist(), 1.0), _axes.triple(names, offset.tolist(), 0.0))
+        told = _axes.triple(names, given, "")
+        if np.all(scale == 1) and not offset.any() and not any(given):
+            return {}
+        lost = next(given[n] for n in spatial if not units[n])
+        said = (
+            f"lengths are in {lost!r}, which is no unit of length that is known" if lost.strip() else "no unit is given"
+        )
+        return {"as_written": (*plain, told), "warnings": (f"{said}: scale and translation are kept as numbers",)}
     in_nm = [float(f"{a * b:.9g}") for a, b in zip(scale, units, strict=True)]
     where = [float(f"{a * b:.9g}") for a, b in zip(offset, units, strict=True)]
-    return _axes.triple(names, in_nm, in_nm[-1]), _axes.triple(names, where, 0.0)
+    return {"voxel_nm": _axes.triple(names, in_nm, in_nm[-1]), "offset_nm": _axes.triple(names, where, 0.0)}
+
+
+def _nanometres(unit: str) -> float:
+    """Return a unit of length in nanometres, 0 for what is none that is known."""
+    name = unit.strip()
+    name = _ALIASES.get(name) or _ALIASES.get(name.lower(), name.lower())
+    name = name.removesuffix("s").replace("metre", "meter")
+    return _NM.get(name) or _NM.get(_ALIASES.get(name, ""), 0.0)
+
+
+def _unit(info: VolumeInfo, name: str) -> dict[str, str]:
+    if name not in _axes.ZYX:
+        return {}
+    if info.as_written:
+        unit = info.as_written[2][_axes.ZYX.index(name)]
+        return {"unit": unit} if unit else {}
+    return {"unit": "nanometer"} if info.voxel_nm else {}
 
 
 def _multiscale(levels: Sequence[VolumeInfo]) -> dict[str, Any]:
     first = levels[0]
-    axes = [
-        {"name": name, "type": _KINDS.get(name, "space")}
-        | ({"unit": "nanometer"} if name in _axes.ZYX and first.voxel_nm else {})
-        for name in first.axes
-    ]
+    axes = [{"name": name, "type": _KINDS.get(name, "space")} | _unit(first, name) for name in first.axes]
     datasets = []
     for number, info in enumerate(levels):
-        scale = _axes.spread(info.axes, _levels.voxel(first, info), 1.0)
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if any(info.offset_nm):
-            steps.append({"type": "translation", "translation": _axes.spread(info.axes, info.offset_nm, 0.0)})
+        scale, offset = _levels.voxel(first, info), info.offset_nm
+        if first.as_written:
+            z, y, x = (a * b for a, b in zip(first.as_written[0], scale, strict=True))
+            scale = (z, y, x)
+            offset = first.as_written[1]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": _axes.spread(info.axes, scale, 1.0)}]
+        if any(offset):
+            steps.append({"type": "translation", "translation": _axes.spread(info.axes, offset, 0.0)})
         datasets.append({"path": str(number), "coordinateTransformations": steps})
     return {"axes": axes, "datasets": datasets, "type": "mean"}
 

@@ -1,28 +1,32 @@
 """Neuroglancer precomputed volumes, raw encoding, without shards: one file for each chunk, named by its voxels.
 
 The bytes of a chunk are (x, y, z) with x fastest, little endian; chunks at the border are smaller. Chunks that are not
-there are 0. Gzipped chunk files, as other programs leave them on disks, are read.
+there are 0. Chunk files that are compressed once more, as other programs leave them on disks
+(.gz, .br, .zstd, .xz, .bz2), are read.
 
 Source: https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed (volume.md).
 """
 
-import gzip
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from refocal.core.blocks import Box
+from refocal.core.documents import read_json
 from refocal.core.errors import UnreadableError, UnsupportedError, UsageError
 from refocal.core.storage import Store
 from refocal.core.values import Counts
 from refocal.core.volume import Volume, VolumeInfo
-from refocal.parts.volume_formats import _levels
+from refocal.parts.volume_formats import _bounds, _levels
 
 __all__ = ["Precomputed"]
 
+_MOST_BYTES = 64 << 20
+_CHUNK = re.compile(rf"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+(?:{'|'.join(map(re.escape, _bounds.PACKED))})?")
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 
 
@@ -47,28 +51,38 @@ class Precomputed:
             If `info` is damaged, or says an encoding other than raw, shards, or several channels.
         """
         try:
-            about = json.loads(place.read("info") or b"")
+            about = read_json(place.read("info") or b"", most_bytes=_MOST_BYTES)
             scale = about["scales"][level]
             dtype, channels = np.dtype(about["data_type"]), int(about.get("num_channels", 1))
             shape, chunk, start = (
                 tuple(int(n) for n in reversed(numbers))
                 for numbers in (scale["size"], scale["chunk_sizes"][0], scale.get("voxel_offset", (0, 0, 0)))
             )
-            voxel = tuple(float(n) for n in reversed(scale["resolution"]))
-            key, encoding = str(scale["key"]), scale["encoding"]
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+            shape, chunk, start = _three(shape), _three(chunk), _three(start)
+            voxel = _three(tuple(float(n) for n in reversed(scale["resolution"])))
+            key, encoding = _bounds.check_name(str(scale["key"]), place.url), scale["encoding"]
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError) as error:
             raise UnreadableError(f"{place.url}: info is damaged or has no level {level}") from error
         if encoding != "raw" or scale.get("sharding") or channels != 1:
             raise UnsupportedError(
                 f"{place.url}: has {channels} channels, encoding {encoding!r} and "
                 f"{'shards' if scale.get('sharding') else 'no shards'}; expected 1, 'raw' and none: convert it first"
             )
-        offset = tuple(a * b for a, b in zip(start, voxel, strict=True))
+        if dtype.name not in _DTYPES:
+            raise UnsupportedError(f"{place.url}: has voxels of type {dtype}; expected one of {', '.join(_DTYPES)}")
+        known = _bounds.finite(voxel)
+        offset = tuple(a * b for a, b in zip(start, voxel, strict=True)) if known else (0.0, 0.0, 0.0)
+        kind = str(about.get("type", "image"))
         info = VolumeInfo(
-            _three(shape), dtype, _three(chunk), _three(chunk), _three(voxel), _three(offset), "zyx", "",
-            len(about["scales"]), {},
+            shape, dtype, chunk, chunk, voxel if known else None, _three(offset), "zyx", "", len(about["scales"]), {},
+            labels="" if kind == "image" else f"its info has the type {kind!r}",
+            warnings=() if known else ("the voxel size is no positive number: taken as not known",),
         )  # fmt: skip
-        return _Chunks(place, key, info, _three(start))
+        _bounds.check(info, place.url)
+        volume = _Chunks(place, key, info, start)
+        if not write:
+            volume.check_there()
+        return volume
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
         """Write `info`. The offset is rounded down to whole voxels; a finest voxel of unknown size is 1 nm."""
@@ -110,6 +124,13 @@ class _Chunks:
         self.info = info
         self._place, self._key, self._start = place, key, start
 
+    def check_there(self) -> None:
+        """Raise `UnreadableError` if no chunk is there."""
+        if 0 in self.info.shape:
+            return
+        first = self._name(next(self._chunks(Box((0, 0, 0), self.info.shape)))).removeprefix(f"{self._key}/")
+        _bounds.check_there(self._place, self._key, lambda name: bool(_CHUNK.fullmatch(name)), first, ())
+
     def read(self, box: Box, /) -> Counts:
         counts = np.zeros(box.shape, self.info.dtype)
         for chunk in self._chunks(box):
@@ -131,7 +152,7 @@ class _Chunks:
 
     def missing(self, box: Box, /) -> int:
         names = [self._name(chunk) for chunk in self._chunks(box)]
-        return sum(not (self._place.exists(name) or self._place.exists(name + ".gz")) for name in names)
+        return sum(not any(self._place.exists(name + packed) for packed in ("", *_bounds.PACKED)) for name in names)
 
     def close(self) -> None:
         pass
@@ -139,12 +160,13 @@ class _Chunks:
     def _stored(self, chunk: Box) -> bytes | None:
         name = self._name(chunk)
         stored = self._place.read(name)
-        if stored is None and (packed := self._place.read(name + ".gz")) is not None:
-            try:
-                return gzip.decompress(packed)
-            except (OSError, EOFError) as error:
-                raise UnreadableError(f"{self._place.url}/{name}.gz: is truncated or damaged") from error
-        return stored
+        if stored is not None:
+            return stored
+        size = math.prod(chunk.shape) * self.info.dtype.itemsize
+        for ending in _bounds.PACKED:
+            if (packed := self._place.read(name + ending)) is not None:
+                return _bounds.inflated(packed, ending, size, f"{self._place.url}/{name}{ending}")
+        return None
 
     def _chunks(self, box: Box) -> Iterator[Box]:
         """Yield the chunks that a box touches."""

@@ -5,10 +5,11 @@ One file a command: `restore.py` holds `refocal restore`. No command imports ano
 where it is declared.
 
 Exit codes: 0 done, 1 some tiles failed (each is named), 2 the request was wrong, 130 interrupted. What is meant to be
-ended by Ctrl-C, a watch and the dashboard, then exits with 0.
+ended by Ctrl-C, a watch and the dashboard, then exits with 0. 141: whoever read standard output closed it.
 """
 
 import importlib
+import os
 import pkgutil
 import sys
 from enum import StrEnum
@@ -18,6 +19,7 @@ import typer
 
 from refocal.core.errors import RefocalError, UsageError
 from refocal.core.version import __version__
+from refocal.eventlog.fields import printed
 
 __all__ = ["Panel", "app", "load", "main"]
 
@@ -39,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-_INTERRUPTED = 130
+_INTERRUPTED, _CLOSED = 130, 141
 
 
 def _version(asked: bool) -> None:
@@ -60,11 +62,19 @@ def _options(
 def main() -> None:
     """Run the command line; every error is one line."""
     given = sys.argv[1:]
+    # A program that was started with a closed output has none at all.
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
     try:
         load(given[0] if given else None)
         code = app(given or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
+    except BrokenPipeError:
+        # Whoever read standard output has seen enough; the interpreter must not complain when it flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _CLOSED
+    except MemoryError:
+        _say("out of memory; give smaller images, a smaller --batch, or a machine with more", 1)
     except (RefocalError, OSError) as error:
         _say(error, 1)
     except (KeyboardInterrupt, typer.Abort):
@@ -90,5 +100,5 @@ def load(command: str | None = None) -> None:
 
 
 def _say(error: object, code: int) -> NoReturn:
-    print(f"refocal: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"refocal: {printed(' '.join(str(error).split()))}", file=sys.stderr)
     sys.exit(code)

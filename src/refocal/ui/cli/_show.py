@@ -4,7 +4,6 @@ import json
 import math
 import os
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 
 from refocal.engine.job import LOG, REPORT, RETAKES, Progress
 from refocal.engine.loop import Summary
+from refocal.eventlog.fields import printed
 from refocal.eventlog.log import Event
 from refocal.eventlog.warnings import Warnings
 
@@ -42,17 +42,6 @@ def tile_row(event: Event) -> dict[str, Any]:
     return {name: event.get(name) for name in _FIELDS}
 
 
-def shown(text: str) -> str:
-    """Return foreign text for the terminal: control characters, and marks that reverse the direction, as escapes."""
-    return "".join(_escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return char.encode("unicode_escape").decode() if char.isascii() else f"\\u{ord(char):04x}"
-    return char
-
-
 def number(value: Any, unit: str = "", digits: int = 2) -> str:
     """Return a number with its unit, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}{unit}"
@@ -61,9 +50,9 @@ def number(value: Any, unit: str = "", digits: int = 2) -> str:
 def tile_line(event: Event) -> str:
     """Return one line about a tile: name, grade, blur in px and nm, decision, seconds."""
     name = str(event["key"])
-    what = shown(str(event.get("error") or event.get("reason") or ""))
+    what = printed(str(event.get("error") or event.get("reason") or ""))
     return (
-        f"{shown(name):<32} {event.get('verdict') or '-':<10} {number(event.get('sigma_px'), ' px'):>9} "
+        f"{printed(name):<32} {event.get('verdict') or '-':<10} {number(event.get('sigma_px'), ' px'):>9} "
         f"{number(event.get('sigma_nm'), ' nm', 1):>9}  {event['decision']:<10} {event['seconds']:6.2f} s  {what}"
     )
 
@@ -71,7 +60,7 @@ def tile_line(event: Event) -> str:
 def _failure(event: Event) -> str:
     """Return one line about a tile that could not be done, with its name once."""
     where, sign, what = str(event["error"]).partition(": ")
-    return shown(f"failed: {event['key']}: {what if sign and where.endswith(event['path']) else event['error']}")
+    return printed(f"failed: {event['key']}: {what if sign and where.endswith(event['path']) else event['error']}")
 
 
 @contextmanager
@@ -138,7 +127,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else printed(str(value))
 
 
 def gathered(paths: Iterable[Path], most: int = 8) -> list[str]:
@@ -177,7 +166,7 @@ def say_summary(summary: Summary, out: Path, *more: str) -> None:
 def say_warnings(warnings: Warnings) -> None:
     """Print the warnings of a run, a line for each kind."""
     for line in warnings.lines():
-        typer.echo(f"warning: {shown(line)}", err=True)
+        typer.echo(f"warning: {printed(line)}", err=True)
 
 
 def say_volume(summary: Summary, out: str) -> None:

@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from refocal.core.errors import TileError, UnknownPartError, UsageError, nearest
+from refocal.eventlog.fields import printed
 from refocal.eventlog.log import LOG
 from refocal.models import header
 from refocal.ui.cli import Panel, app
@@ -70,9 +71,10 @@ def _image(file: Path) -> dict[str, Any]:
     with open_image(file) as image:
         about = image.info
     pages, height, width = about.shape
+    more = {name: getattr(about, name) for name in ("pixel_y_nm", "section_nm") if getattr(about, name)}
     return {
         "file": str(file), "pages": pages, "height": height, "width": width, "mode": str(about.dtype),
-        "pixel_nm": about.pixel_nm, **about.metadata, "warnings": "; ".join(about.warnings) or None,
+        "pixel_nm": about.pixel_nm, **more, **about.metadata, "warnings": "; ".join(about.warnings) or None,
     }  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def _volume(given: str) -> dict[str, Any]:
         "volume": given, "format": " ".join(filter(None, (kind_of(place), about.version))), "axes": about.axes,
         "sections": z, "height": y, "width": x, "mode": str(about.dtype), "voxel_nm": about.voxel_nm,
         "chunk": about.chunk, "shard": about.unit if about.unit != about.chunk else None, "levels": about.levels,
-    }  # fmt: skip
+    } | ({"warnings": "; ".join(about.warnings)} if about.warnings else {})  # fmt: skip
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -138,4 +140,4 @@ def _told(value: Any) -> str:
         return text.strip("{}") if "\n" not in text else "".join(f"\n  {line}" for line in text.splitlines())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return "-" if value is None else str(value)
+    return "-" if value is None else printed(str(value))

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -70,7 +69,7 @@ def write_report(
     locators = Locators(_locate(raw), _locate([log.parent]), _locate([truth] if truth else []))
     shown = [depict(tile, locators, tile.contrast or _contrast(found)) for tile in choose(found.tiles, max_pictures)]
     page = _render(found, shown, title)
-    with writing(Path(html_path), tag=str(os.getpid())) as part:
+    with writing(Path(html_path)) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
     return Path(html_path)
 
