@@ -20,7 +20,7 @@ ContrastOf = Callable[[Path, Counts], Contrast | None]
 """Returns the contrast for the counts of a file that are not uint8, without those that mean no data."""
 
 
-def read_tile(path: Path, page: int, contrast: ContrastOf, *, growing: bool = False) -> Frames:
+def read_tile(path: Path, page: int, contrast: ContrastOf, growing: bool = False) -> Frames:
     """Read one page of a file as (1, y, x) counts; `contrast` is asked where the pixels are not uint8.
 
     Raises
@@ -32,7 +32,7 @@ def read_tile(path: Path, page: int, contrast: ContrastOf, *, growing: bool = Fa
         return read_page(image, path, page, contrast, growing=growing)
 
 
-def read_page(image: ImageFile, path: Path, page: int, contrast: ContrastOf, *, growing: bool = False) -> Frames:
+def read_page(image: ImageFile, path: Path, page: int, contrast: ContrastOf, growing: bool = False) -> Frames:
     """Read one page of an open file; see `read_tile`. A file that may be `growing` need not hold all of its pages."""
     info = image.info
     _check(path, info.shape[1:], info.dtype)
