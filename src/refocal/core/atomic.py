@@ -1,5 +1,6 @@
 """Files are written whole or not at all: under a hidden `.part` name first, synced, then renamed."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from refocal.core.errors import WriteError
+
+_LONGEST_NAME = 255
 
 
 @contextmanager
@@ -117,4 +120,10 @@ def link(source: Path, target: Path, *, hard: bool) -> None:
 
 
 def _part(path: Path, tag: str = "") -> Path:
-    return path.with_name(f".{path.name}" + (f".{tag}" if tag else "") + ".part")
+    """Return the unfinished file's name; a long one is cut, because names have at most 255 bytes."""
+    ending = (f".{tag}" if tag else "") + ".part"
+    name = path.name
+    if len(os.fsencode(name)) + len(os.fsencode(ending)) + 1 > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{digest}{''.join(path.suffixes)[-12:]}"
+    return path.with_name(f".{name}{ending}")

@@ -1,7 +1,9 @@
 """Stacks of images (MRC, TIFF) as volumes: read a section at a time, written in one go."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from refocal.core.volume import Volume, VolumeInfo
 from refocal.parts.formats import create_image, open_image
 
 _CHUNK = (8, 512, 512)
+_UNKNOWN_SECTION = (
+    "the distance of the sections is not known; the edge of a pixel is taken: give --volume section_nm=NM if it differs"
+)
 
 
 class Stack:
@@ -29,11 +34,15 @@ class Stack:
         self._path = path
         with open_image(path) as image:
             known = image.info
-        edge = known.pixel_nm
+        edge, warnings = known.pixel_nm, list(known.warnings)
+        z_nm = section_nm or known.section_nm or edge
+        if edge and known.shape[0] > 1 and not (section_nm or known.section_nm):
+            warnings.append(_UNKNOWN_SECTION)
         chunk = tuple(min(a, b) for a, b in zip(_CHUNK, known.shape, strict=True))
         self.info = VolumeInfo(
             known.shape, known.dtype, (chunk[0], chunk[1], chunk[2]), (chunk[0], chunk[1], chunk[2]),
-            (section_nm or known.section_nm or edge, edge, edge) if edge else None,
+            (z_nm or edge, known.pixel_y_nm or edge, edge) if edge else None, warnings=tuple(warnings),
+            offset_nm=_place(known.metadata.get("offset_nm")),
         )  # fmt: skip
 
     def read(self, box: Box, /) -> Counts:
@@ -54,6 +63,12 @@ class Stack:
         """Nothing stays open."""
 
 
+def _place(offset: Any) -> tuple[float, float, float]:
+    known = isinstance(offset, list) and len(offset) == 3 and all(isinstance(n, float | int) for n in offset)
+    z, y, x = offset if known else (0.0, 0.0, 0.0)
+    return (z, y, x) if all(math.isfinite(n) for n in (z, y, x)) else (0.0, 0.0, 0.0)
+
+
 def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
     """Write a volume as an image stack, section by section; `source` lends its tags if it is of the same format."""
 
@@ -62,6 +77,10 @@ def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
             yield volume.read(Box((z, 0, 0), (z + 1, *volume.info.shape[1:])))[0]
 
     voxel = volume.info.voxel_nm
-    like = ImageInfo(volume.info.shape, volume.info.dtype, voxel and voxel[2], section_nm=voxel and voxel[0])
+    offset = {"offset_nm": list(volume.info.offset_nm)} if any(volume.info.offset_nm) else {}
+    like = ImageInfo(
+        volume.info.shape, volume.info.dtype, voxel and voxel[2], offset,
+        pixel_y_nm=voxel[1] if voxel and voxel[1] != voxel[2] else None, section_nm=voxel and voxel[0],
+    )  # fmt: skip
     same = source is not None and source.suffix.lower() == path.suffix.lower()
     create_image(path, planes(), like, source if same else None)

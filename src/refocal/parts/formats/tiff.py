@@ -102,7 +102,7 @@ class TiffImage(Reader):
         count = _tiff_pages.count(self.path, self.tiff, self.pages, promised)
         self.info = ImageInfo(
             (count, first.imagelength, first.imagewidth), self.tones.dtype, nm, metadata, (*said, *warnings),
-            pixel_y_nm=y_nm, section_nm=z_nm, no_data=_tiff_tags.no_data(first),
+            pixel_y_nm=y_nm, section_nm=z_nm, no_data=self.tones.counts_of(_tiff_tags.no_data(first)),
         )  # fmt: skip
         for page, segments in zip(self.pages, self.segments, strict=True):
             refuse_bomb(self.path, page.nbytes, sum(segments.counts), _BEST_RATIO)
