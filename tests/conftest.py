@@ -32,6 +32,13 @@ ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("REFOCAL_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the search for inputs that break a reader (`tests/fuzzing`)."""
+    parser.addoption(
+        "--fuzz-seconds", type=float, metavar="N", help="give damaged inputs to the readers for N seconds in all"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a fixture of their module on one worker, so that it is made once."""

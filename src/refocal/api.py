@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refocal.core.errors import BadOptionError, UnsupportedError
+from refocal.core.errors import BadOptionError, UnreadableError, UnsupportedError
 from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Restorer
 from refocal.engine.backends import learned
 from refocal.imaging.contrast import percentile_contrast
@@ -239,6 +239,10 @@ def _counts(image: Counts | str | Path | Sequence[Counts]) -> tuple[Counts, floa
 
 def _read(path: Path) -> tuple[Counts, float | None]:
     with open_image(path) as image:
+        if image.info.missing:
+            raise UnreadableError(f"{path}: is truncated: {image.info.missing} of its pages are not there")
+        for text in image.info.warnings:
+            warnings.warn(f"{path}: {text}", stacklevel=4)
         pages = np.empty(image.info.shape, image.info.dtype)
         for number, page in enumerate(pages):
             page[...] = image.read(number)

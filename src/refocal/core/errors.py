@@ -73,6 +73,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known) or 'none'}."
 
 
+def quoted(value: object, most: int = 80) -> str:
+    """Return what was given, as a message shows it: in one line, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def missing_extra(package: str, extra: str) -> MissingExtraError:
     """Return the error for an optional package that is not installed."""
     return MissingExtraError(f"{package} is not installed; it comes with: pip install 'refocal[{extra}]'")

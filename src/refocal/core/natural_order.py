@@ -1,8 +1,11 @@
 """The order in which people list names: numbers by value, case ignored, folder by folder."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
+
+_MOST_DIGITS = 4000  # Python reads no longer ones
 
 
 def natural(name: str) -> tuple[Any, ...]:
@@ -14,6 +17,6 @@ def natural(name: str) -> tuple[Any, ...]:
     return tuple(tuple(_numbered(part)) for part in name.split("/")), name
 
 
-def _numbered(text: str) -> Iterator[str | int]:
+def _numbered(text: str) -> Iterator[str | float]:
     for i, part in enumerate(re.split(r"(\d+)", text.casefold())):
-        yield int(part) if i % 2 else part
+        yield part if not i % 2 else int(part) if len(part) < _MOST_DIGITS else math.inf

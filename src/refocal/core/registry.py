@@ -10,10 +10,12 @@ import inspect
 import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
 
-from refocal.core.errors import BadOptionError, MissingExtraError, UnknownPartError, missing_extra, nearest
+from refocal.core.errors import BadOptionError, MissingExtraError, UnknownPartError, missing_extra, nearest, quoted
 
 # Which extra brings a package that parts import plainly.
 _EXTRAS = {
@@ -50,7 +52,7 @@ def load(family: str, kind: str) -> Any:
         If the part needs a package that is not installed, or another package declares a part that it does not have.
     """
     if kind not in names(family):
-        raise UnknownPartError(f"no {family.removesuffix('s')} named {kind!r}.{nearest(kind, names(family))}")
+        raise UnknownPartError(f"no {family.removesuffix('s')} named {quoted(kind)}.{nearest(kind, names(family))}")
     try:
         if kind in _modules(family):
             module = importlib.import_module(f"refocal.parts.{family}.{kind}")
@@ -78,15 +80,19 @@ def make(family: str, kind: str, **options: Any) -> Any:
     known = [p.name for p in inspect.signature(part).parameters.values() if p.kind is not p.VAR_KEYWORD]
     for option in options:
         if option not in known:
-            raise BadOptionError(f"{family[:-1]} {kind!r} has no option {option!r}.{nearest(option, known)}")
+            raise BadOptionError(f"{family[:-1]} {kind!r} has no option {quoted(option)}.{nearest(option, known)}")
     try:
         inspect.signature(part).bind(**options)
     except TypeError as error:
         raise BadOptionError(f"{family[:-1]} {kind!r}: {error}; it takes {', '.join(known)}") from error
+    for option, value in options.items():
+        if (takes := _other_type(inspect.signature(part).parameters.get(option), value)) is not None:
+            raise BadOptionError(f"{family[:-1]} {kind!r}: {option} takes {takes}, got {quoted(value)}")
     try:
         return part(**options)
-    except (TypeError, ValueError) as error:
-        raise BadOptionError(f"{family[:-1]} {kind!r}: {error}") from error
+    except _REFUSALS as error:
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        raise BadOptionError(f"{family[:-1]} {kind!r}: {reason}") from error
 
 
 @cache
@@ -99,6 +105,31 @@ def has_extension(family: str, path: str | Path) -> bool:
     """Say whether a file name ends in an extension of a family; unfinished, hidden and backup (`~`) files do not."""
     name = Path(path).name
     return not name.startswith((".", "~")) and Path(name).suffix.lower() in extensions(family)
+
+
+_REFUSALS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What parts and their libraries raise for values that they cannot use."""
+_PLAIN = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}
+
+
+def _other_type(parameter: inspect.Parameter | None, value: Any) -> str | None:
+    """Return what a plain parameter takes, if the value is of another type; None for what is not declared plainly."""
+    declared = parameter.annotation if parameter else None
+    kinds = get_args(declared) if isinstance(declared, UnionType) else (declared,)
+    if not kinds or not all(kind in (*_PLAIN, NoneType) for kind in kinds):
+        return None
+    for kind in kinds:
+        if kind is NoneType:
+            if value is None:
+                return None
+        elif isinstance(value, _PLAIN[kind][0]) and (kind is bool or not isinstance(value, bool)):
+            return None
+    return " or ".join(_PLAIN[kind][1] for kind in kinds if kind is not NoneType)
 
 
 @cache

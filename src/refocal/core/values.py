@@ -4,6 +4,7 @@ Pixels are float32 in contrast units (0 and 1 are the counts `low` and `high` of
 microscope wrote. Axis order is (frame, y, x). Lengths are pixels (`_px`) or nanometres (`_nm`), never bare.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refocal.core.blocks import Block, Box
+from refocal.core.errors import UnsupportedError
 
 Pixels = NDArray[np.float32]
 Counts = NDArray[Any]
@@ -58,6 +60,8 @@ class Contrast:
         if dtype.kind not in "ui":
             limit = np.float32(min(np.finfo(dtype).max, np.finfo(np.float32).max))
             return np.clip(scaled, -limit, limit, out=scaled).astype(dtype)
+        if not math.isfinite(scaled.sum(dtype=np.float64)):
+            raise UnsupportedError("there is no count for pixels that are not finite, and the result has such pixels")
         info = np.iinfo(dtype)
         np.rint(scaled, out=scaled)
         return np.clip(scaled.astype(np.float64) if dtype.itemsize > 2 else scaled, info.min, info.max).astype(dtype)
@@ -215,6 +219,10 @@ class ImageInfo:
     """Height of a pixel where it differs from the width; None for square pixels."""
     section_nm: float | None = None
     """Distance of the pages where the file says that they are sections, None where it does not."""
+    origin_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """(page, y, x) of the centre of the first pixel."""
+    missing: int = 0
+    """Pages that the file promises and does not hold: it is still growing, or was cut off."""
     no_data: tuple[float, ...] = ()
     """Counts that the file declares to mean "nothing was measured here"."""
 

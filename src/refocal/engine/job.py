@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from refocal.core import registry
-from refocal.core.errors import BadOptionError, UnsupportedError, UsageError
+from refocal.core.documents import DocumentError, read_yaml
+from refocal.core.errors import BadOptionError, UnsupportedError, UsageError, quoted
 from refocal.core.values import CalibratedGate, Contrast, Gate, LearnedRestorer, Restorer
 from refocal.core.version import __version__
 from refocal.engine import backends
@@ -52,11 +52,11 @@ class Part(BaseModel):
         """
         kind, sign, options = text.partition(":")
         try:
-            found = yaml.safe_load("{" + options.replace("=", ": ") + "}") if sign else {}
-        except yaml.YAMLError as error:
-            raise BadOptionError(f"{text!r} is not kind:option=value,option=value") from error
+            found = read_yaml("{" + options.replace("=", ": ") + "}") if sign else {}
+        except DocumentError as error:
+            raise BadOptionError(f"{quoted(text)} is not kind:option=value,option=value ({error})") from error
         if not kind or not isinstance(found, dict) or not all(isinstance(k, str) for k in found):
-            raise BadOptionError(f"{text!r} is not kind:option=value,option=value")
+            raise BadOptionError(f"{quoted(text)} is not kind:option=value,option=value")
         return cls(kind=kind, options=found)
 
     def make(self, family: str) -> Any:

@@ -32,7 +32,6 @@ Decision = Literal["restored", "kept", "retake", "no_content", "unreadable", "fa
 
 _MEASURED = ("reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected")
 _NO_GATE = Grade("restore", "no gate")
-_NOTHING = Grade("no_content", "every pixel means no data")
 _CARRIED: Mapping[str, Decision] = {
     "keep": "kept",
     "retake": "retake",
@@ -190,19 +189,13 @@ def _see(block: Block, source: Source, sink: Sink, gate: Gate | None, clock: Cal
             return _Seen(block, decision="skipped")
         frames = source.read(block)
         shown = filled_frames(frames)
-        return _Seen(block, clock() - start, frames, shown, _grade(shown, gate))
+        return _Seen(block, clock() - start, frames, shown, gate(shown) if gate else _NO_GATE)
     except LaterError:
         return _Seen(block, decision="skipped")
     except UnreadableError as error:
         return _Seen(block, clock() - start, decision="unreadable", error=_line(error))
     except BaseException as error:
         return _Seen(block, clock() - start, decision="failed", error=_line(error))
-
-
-def _grade(frames: Frames, gate: Gate | None) -> Grade:
-    if frames.valid is not None and not frames.valid[frames.target].any():
-        return _NOTHING
-    return gate(frames) if gate else _NO_GATE
 
 
 def _work(waiting: deque[_Seen], batch: int, hands: _Hands) -> Iterator[Event]:

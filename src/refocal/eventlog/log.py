@@ -183,7 +183,7 @@ def done(events: Iterable[Event], job_sha256: str) -> dict[str, Event]:
 
 def split_key(key: str) -> tuple[str, int]:
     """Return the path and the page that a block's key names: "a/b.tif#7" is page 7 of "a/b.tif"."""
-    match = re.fullmatch(r"(.+)#(\d+)", key, re.DOTALL)
+    match = re.fullmatch(r"(.+)#(\d{1,18})", key, re.DOTALL)
     return (match[1], int(match[2])) if match else (key, 0)
 
 

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from refocal.core.errors import BadOptionError, UnknownPartError, nearest
+from refocal.core.documents import DocumentError, read_yaml
+from refocal.core.errors import BadOptionError, UnknownPartError, nearest, quoted
 
 
 class Recipe(BaseModel):
     """How a model is trained. Lengths are pixels, rates are per step."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the model file")
     net: str
@@ -113,18 +113,21 @@ def read_document(recipe: str | Path, overrides: Sequence[str] = ()) -> dict[str
     """
     path = find(recipe)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path.read_bytes())
     except OSError as error:
         raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadOptionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except DocumentError as error:
+        raise BadOptionError(f"{path} is not YAML as it is read here: {error}") from error
     if not isinstance(content, dict):
         raise BadOptionError(f"{path} must hold 'key: value' lines, it holds {type(content).__name__}")
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign:
-            raise BadOptionError(f"an override is written key=value, got {override!r}")
-        _set(content, key.split("."), yaml.safe_load(value))
+            raise BadOptionError(f"an override is written key=value, got {quoted(override)}")
+        try:
+            _set(content, key.split("."), read_yaml(value))
+        except DocumentError as error:
+            raise BadOptionError(f"the override {quoted(override)} cannot be used ({error})") from error
     return content
 
 
@@ -138,13 +141,13 @@ def make_recipe(content: Mapping[str, Any]) -> Recipe:
     """
     for key in content:
         if key not in Recipe.model_fields:
-            raise BadOptionError(f"a recipe has no key {key!r}.{nearest(str(key), Recipe.model_fields)}")
+            raise BadOptionError(f"a recipe has no key {quoted(key)}.{nearest(str(key), Recipe.model_fields)}")
     try:
         return Recipe.model_validate(dict(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        given = "" if first["type"] == "missing" else f", got {quoted(first['input'])}"
         raise BadOptionError(f"recipe key {where!r}: {first['msg'].lower()}{given}") from error
 
 

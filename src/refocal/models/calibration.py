@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from refocal.core.documents import read_json
 from refocal.core.errors import UsageError
 from refocal.imaging.focus_features import NAMES, TERMS, Vector, powers
 
@@ -222,9 +223,9 @@ def read(path: Path) -> Calibration:
     except OSError as error:
         raise UsageError(f"cannot read the calibration {path}: {error.strerror or error}; {_AGAIN}") from error
     try:
-        plain = json.loads(content)
+        plain = read_json(content, most_bytes=_MOST_BYTES)
         kind, version = plain["kind"], plain["version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is no calibration, or is damaged: {_GIVE}") from error
     if kind != _KIND:
         raise UsageError(f"{path} is no calibration but {str(kind)[:40]!r}: {_GIVE}")

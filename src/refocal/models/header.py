@@ -8,20 +8,23 @@ and ONNX hash together notice any changed byte in either file.
 """
 
 import hashlib
-import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
 
+from refocal.core.documents import read_json
 from refocal.core.errors import BadModelError, UnknownPartError, nearest
 from refocal.core.values import Reach
 from refocal.core.version import __version__
+from refocal.models.onnx_file import refuse_external
 
 FORMAT_VERSION = 1
 MAX_HEAD_BYTES = 8 << 20
 MAX_FILE_BYTES = 2 << 30
+MAX_REACH_PX = 1 << 12
+"""Largest halo and window."""
 _SEAL = re.compile(rb'"seal":"([0-9a-f]{64})"')
 _MAKE = "get the file again, or write it again with this version of refocal"
 
@@ -35,10 +38,16 @@ class _Part(BaseModel):
 class ReachHeader(_Part):
     """The net's `Reach`, pixels."""
 
-    halo: int = Field(ge=0, le=1 << 16)
-    multiple: int = Field(ge=1, le=1 << 12)
-    window: int | None = Field(default=None, ge=1, le=1 << 16)
+    halo: int = Field(ge=0, le=MAX_REACH_PX)
+    multiple: int = Field(ge=1, le=256)
+    window: int | None = Field(default=None, ge=1, le=MAX_REACH_PX)
     context: bool = False
+
+    @model_validator(mode="after")
+    def _windows_overlap(self) -> Self:
+        if self.window is not None and not 2 * self.halo < self.window:
+            raise ValueError(f"a window of {self.window} px has no core within a halo of {self.halo} px")
+        return self
 
     @property
     def value(self) -> Reach:
@@ -111,6 +120,7 @@ def onnx_bytes(path: str | Path, header: ModelHeader) -> bytes:
     if header.onnx_sha256 is None or not onnx.is_file():
         raise BadModelError(f"{Path(path).name} has no {onnx.name} beside it: get the model again, or publish it again")
     content = _content(onnx)
+    refuse_external(content, onnx.name)
     if hashlib.sha256(content).hexdigest() != header.onnx_sha256:
         raise BadModelError(f"{onnx.name} is damaged or belongs to another {Path(path).name}: {_MAKE}")
     return content
@@ -163,11 +173,12 @@ def _digest(head: bytes) -> str:
 
 def _header(path: Path, head: bytes) -> ModelHeader:
     try:
-        table: Any = json.loads(head[8:].decode("utf-8"))
+        table: Any = read_json(head[8:], most_bytes=MAX_HEAD_BYTES)
         metadata: Any = table["__metadata__"]
         document, stored = str(metadata["refocal"]), str(metadata["seal"])
-        version = json.loads(document)["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        about: Any = read_json(document, most_bytes=MAX_HEAD_BYTES)
+        version = about["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
         raise BadModelError(f"{path.name} is not a refocal model, or is damaged: {_MAKE}") from error
     if version != FORMAT_VERSION:
         raise BadModelError(

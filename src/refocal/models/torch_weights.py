@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,20 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from refocal.core import registry
 from refocal.core.atomic import writing
-from refocal.core.errors import BadModelError, UsageError
+from refocal.core.errors import BadModelError, UsageError, quoted
 from refocal.core.values import Net, Pixels
 from refocal.models import header
 from refocal.models.header import ModelHeader
+
+_MODULES_FOR_EACH_TENSOR = 8
+"""Modules and parameters of a net for each tensor of its file, at most; those of refocal have up to 3."""
 
 
 def declared(net: nn.Module) -> Net:
@@ -109,13 +117,47 @@ def load(path: str | Path) -> nn.Module:
     path = Path(path)
     about = header.read(path)
     try:
-        net: nn.Module = registry.make("nets", about.net, **about.options)
         state = safetensors.torch.load(path.read_bytes())
+        _refuse_larger(about, state)
+        net: nn.Module = registry.make("nets", about.net, **about.options)
         net.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in state.items()})
     except (UsageError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise BadModelError(f"{path.name} does not fit the net {about.net!r} of this refocal: {reason}") from error
     return net.eval()
+
+
+def _refuse_larger(about: ModelHeader, state: dict[str, Tensor]) -> None:
+    """Refuse options that make other tensors than a file has; nothing is allocated, and the first one too many ends it.
+
+    Raises
+    ------
+    BadModelError
+        If the net has other tensors.
+    """
+    largest = max((size for tensor in state.values() for size in tensor.shape), default=0)
+    for option, value in about.options.items():
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(n, int | float) and abs(n) > max(largest, 1024) for n in numbers):
+            raise BadModelError(f"{option} is larger than anything in the file")
+    builder, left = threading.get_ident(), [_MODULES_FOR_EACH_TENSOR * (len(state) + 1)]
+
+    def count(*_: object) -> None:
+        left[0] -= threading.get_ident() == builder
+        if left[0] < 0:
+            raise BadModelError("its options make a net that is larger than the file")
+
+    with (
+        torch.device("meta"),
+        register_module_parameter_registration_hook(count),
+        register_module_module_registration_hook(count),
+    ):
+        found = registry.make("nets", about.net, **about.options).state_dict()
+    other = {name for name in {*found, *state} if name not in found or name not in state} or {
+        name for name, tensor in found.items() if tensor.shape != state[name].shape
+    }
+    if other:
+        raise BadModelError(f"{len(other)} tensors are others than its options make, e.g. {quoted(min(other))}")
 
 
 def features_of(module: nn.Module) -> Callable[[Pixels], NDArray[np.float32]]:

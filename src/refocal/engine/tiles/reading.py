@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refocal.core.errors import UnsupportedError
+from refocal.core.errors import UnreadableError, UnsupportedError
 from refocal.core.values import Contrast, Counts, Frames, ImageFile, ImageInfo
 from refocal.imaging.no_data import left_out, no_data_values, valid
 from refocal.parts.formats import open_image
@@ -20,7 +20,7 @@ ContrastOf = Callable[[Path, Counts], Contrast | None]
 """Returns the contrast for the counts of a file that are not uint8, without those that mean no data."""
 
 
-def read_tile(path: Path, page: int, contrast: ContrastOf) -> Frames:
+def read_tile(path: Path, page: int, contrast: ContrastOf, *, growing: bool = False) -> Frames:
     """Read one page of a file as (1, y, x) counts; `contrast` is asked where the pixels are not uint8.
 
     Raises
@@ -29,13 +29,16 @@ def read_tile(path: Path, page: int, contrast: ContrastOf) -> Frames:
         See `refocal.engine.tiles.tiles.TileSource.read`.
     """
     with open_image(path) as image:
-        return read_page(image, path, page, contrast)
+        return read_page(image, path, page, contrast, growing=growing)
 
 
-def read_page(image: ImageFile, path: Path, page: int, contrast: ContrastOf) -> Frames:
-    """Read one page of an open file; see `read_tile`."""
+def read_page(image: ImageFile, path: Path, page: int, contrast: ContrastOf, *, growing: bool = False) -> Frames:
+    """Read one page of an open file; see `read_tile`. A file that may be `growing` need not hold all of its pages."""
     info = image.info
     _check(path, info.shape[1:], info.dtype)
+    if info.missing and not growing:
+        promised = info.shape[0] + info.missing
+        raise UnreadableError(f"{path}: is truncated: {info.missing} of {promised} pages are not there")
     counts = image.read(page)
     codes = no_data_values(counts, info.no_data)
     there = _measured(counts, codes, info)

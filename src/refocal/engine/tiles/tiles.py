@@ -128,11 +128,11 @@ class TileSource:
             image = self.opened.take(path)
         except TileError:
             return None  # reading it will tell
-        if image.info.shape[0] == 1:
+        if image.info.shape[0] == 1 or image.info.missing:
             self.opened.leave(path, image)
         else:
             image.close()
-        return image.info
+        return None if image.info.missing else image.info
 
     def tile(self, block: Block) -> Tile:
         """Return the file and page of a block."""

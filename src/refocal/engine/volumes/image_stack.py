@@ -1,21 +1,19 @@
 """Stacks of images (MRC, TIFF) as volumes: read a section at a time, written in one go."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from refocal.core.blocks import Box
-from refocal.core.errors import UsageError
+from refocal.core.errors import UnreadableError, UsageError
 from refocal.core.values import Counts, ImageInfo
 from refocal.core.volume import Volume, VolumeInfo
 from refocal.parts.formats import create_image, open_image
 
 _CHUNK = (8, 512, 512)
 _UNKNOWN_SECTION = (
-    "the distance of the sections is not known; the edge of a pixel is taken: give --volume section_nm=NM if it differs"
+    "the distance of the sections is not known; the edge of a pixel is taken for it: give --volume section_nm=NM"
 )
 
 
@@ -34,15 +32,16 @@ class Stack:
         self._path = path
         with open_image(path) as image:
             known = image.info
-        edge, warnings = known.pixel_nm, list(known.warnings)
-        z_nm = section_nm or known.section_nm or edge
-        if edge and known.shape[0] > 1 and not (section_nm or known.section_nm):
-            warnings.append(_UNKNOWN_SECTION)
+        if known.missing:
+            raise UnreadableError(f"{path}: is truncated: {known.missing} of its sections are not there")
+        edge, z_nm = known.pixel_nm, section_nm or known.section_nm
+        warnings = known.warnings
+        if edge and not z_nm and known.shape[0] > 1:
+            warnings = (*warnings, _UNKNOWN_SECTION)
         chunk = tuple(min(a, b) for a, b in zip(_CHUNK, known.shape, strict=True))
         self.info = VolumeInfo(
             known.shape, known.dtype, (chunk[0], chunk[1], chunk[2]), (chunk[0], chunk[1], chunk[2]),
-            (z_nm or edge, known.pixel_y_nm or edge, edge) if edge else None, warnings=tuple(warnings),
-            offset_nm=_place(known.metadata.get("offset_nm")),
+            (z_nm or edge, known.pixel_y_nm or edge, edge) if edge else None, known.origin_nm, warnings=warnings,
         )  # fmt: skip
 
     def read(self, box: Box, /) -> Counts:
@@ -63,12 +62,6 @@ class Stack:
         """Nothing stays open."""
 
 
-def _place(offset: Any) -> tuple[float, float, float]:
-    known = isinstance(offset, list) and len(offset) == 3 and all(isinstance(n, float | int) for n in offset)
-    z, y, x = offset if known else (0.0, 0.0, 0.0)
-    return (z, y, x) if all(math.isfinite(n) for n in (z, y, x)) else (0.0, 0.0, 0.0)
-
-
 def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
     """Write a volume as an image stack, section by section; `source` lends its tags if it is of the same format."""
 
@@ -77,10 +70,10 @@ def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
             yield volume.read(Box((z, 0, 0), (z + 1, *volume.info.shape[1:])))[0]
 
     voxel = volume.info.voxel_nm
-    offset = {"offset_nm": list(volume.info.offset_nm)} if any(volume.info.offset_nm) else {}
+    high = voxel[1] if voxel and voxel[1] != voxel[2] else None
     like = ImageInfo(
-        volume.info.shape, volume.info.dtype, voxel and voxel[2], offset,
-        pixel_y_nm=voxel[1] if voxel and voxel[1] != voxel[2] else None, section_nm=voxel and voxel[0],
+        volume.info.shape, volume.info.dtype, voxel and voxel[2], pixel_y_nm=high,
+        section_nm=voxel and voxel[0], origin_nm=volume.info.offset_nm,
     )  # fmt: skip
     same = source is not None and source.suffix.lower() == path.suffix.lower()
     create_image(path, planes(), like, source if same else None)

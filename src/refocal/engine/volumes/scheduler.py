@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from refocal.core.errors import BadOptionError, nearest
+from refocal.core.documents import DocumentError, read_yaml
+from refocal.core.errors import BadOptionError, nearest, quoted
 from refocal.engine.volumes.cluster import Pool
 
 
@@ -52,19 +52,21 @@ def read_scheduler(path: Path) -> Scheduler:
     """
     try:
         # All values as text: other loaders take the walltime 24:00 for the number 1440, and a queue `no` for false.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+        content = read_yaml(path.read_bytes(), text_only=True)
     except OSError as error:
         raise BadOptionError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadOptionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except DocumentError as error:
+        raise BadOptionError(f"{path} is not YAML as it is read here: {error}") from error
     if not isinstance(content, dict):
         raise BadOptionError(f"{path} must hold 'key: value' lines, e.g. 'scheduler: slurm'")
     for key in content:
         if key not in Scheduler.model_fields:
-            raise BadOptionError(f"{path} has a key {key!r} that is not known.{nearest(key, Scheduler.model_fields)}")
+            raise BadOptionError(
+                f"{path} has a key {quoted(key)} that is not known.{nearest(str(key), Scheduler.model_fields)}"
+            )
     try:
         return Scheduler.model_validate({key: value for key, value in content.items() if value != ""})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadOptionError(f"{path}: key {where!r}: {first['msg'].lower()}, got {first['input']!r}") from error
+        raise BadOptionError(f"{path}: key {where!r}: {first['msg'].lower()}, got {quoted(first['input'])}") from error

@@ -74,7 +74,7 @@ def prove(
         If it does not decode.
     """
     with opened.take(path) as image:
-        frames = read_page(image, path, page, contrast)
+        frames = read_page(image, path, page, contrast, growing=True)
     if state_of(path) != state:
         raise LaterError(f"{path}: changed while it was read")
     if not patient and (_constant(frames.image[0]) or _constant(frames.image[-1])):

@@ -160,7 +160,7 @@ class RestoreQueue:
                 if state_of(path) != queued.state:
                     break
                 with open_image(path) as image:
-                    frames, queued.info = read_page(image, path, page, self._contrast), image.info
+                    frames, queued.info = read_page(image, path, page, self._contrast, growing=True), image.info
                 if frames.pixel_nm is None:
                     frames = replace(frames, pixel_nm=queued.pixel_nm)
                 if queued.forced:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refocal.core import registry
-from refocal.core.errors import BadOptionError, nearest
+from refocal.core.errors import BadOptionError, nearest, quoted
 from refocal.learn.examples.measured import check_recipe
 from refocal.learn.recipe import Recipe, make_recipe, read_document
 
@@ -25,7 +25,7 @@ METRICS = ("psnr", "ssim")
 class Method(BaseModel):
     """One row of the tables."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     recipe: dict[str, Any] = Field({}, description="keys of a recipe, beside and over those of the experiment")
     unlabelled: bool = Field(False, description="sees the blurry tiles without truth of the table's specimens")
@@ -34,7 +34,7 @@ class Method(BaseModel):
 class Table(BaseModel):
     """Methods by specimens and shares."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     title: str
     test: list[str] = Field(description="specimens that are scored")
@@ -47,7 +47,7 @@ class Table(BaseModel):
 class Experiment(BaseModel):
     """What is compared. Lengths are pixels."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     specimens: list[str] = Field(min_length=1)
@@ -90,7 +90,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     content = read_document(path, overrides)
     for key in content:
         if key not in Experiment.model_fields:
-            raise BadOptionError(f"an experiment has no key {key!r}.{nearest(str(key), Experiment.model_fields)}")
+            raise BadOptionError(f"an experiment has no key {quoted(key)}.{nearest(str(key), Experiment.model_fields)}")
     try:
         made = Experiment.model_validate(content)
     except ValidationError as error:
@@ -100,7 +100,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     specimens = [made.learn, *(name for table in made.tables for name in (*table.test, *table.unlabelled))]
     for name, known in [*((n, made.methods) for n in named), *((n, made.specimens) for n in specimens)]:
         if name not in known:
-            raise BadOptionError(f"{path}: no {name!r} there.{nearest(name, known)}")
+            raise BadOptionError(f"{path}: no {quoted(name)} there.{nearest(name, known)}")
     if wrong := [share for table in made.tables for share in table.shares if not 0 < share <= 1]:
         raise BadOptionError(f"{path}: shares are above 0 and at most 1, got {wrong[0]}")
     for run in runs(made):

@@ -2,7 +2,7 @@
 
 import onnxruntime
 
-from refocal.core.errors import BadModelError
+from refocal.core.errors import BadModelError, quoted
 from refocal.core.values import Pixels
 from refocal.models import header
 from refocal.models.runtimes import Graph
@@ -31,22 +31,24 @@ def open_graph(model: str, threads: int | None = None) -> Graph:
     path = header.find(model)
     about = header.read(path)
     session = _session(header.onnx_bytes(path, about), threads)
-    shapes = {i.name: i.shape for i in session.get_inputs()}
-    context = tuple(shapes["context"]) if "context" in shapes else None
+    shapes = {i.name: [n if isinstance(n, int) else None for n in i.shape] for i in session.get_inputs()}
     only = onnxruntime.RunOptions()
     only.only_execute_path_to_fetches = True
 
     def run(output: str, inputs: dict[str, Pixels]) -> Pixels:
-        result: Pixels = session.run([output], inputs, only)[0]
+        try:
+            result: Pixels = session.run([output], inputs, only)[0]
+        except Exception as error:  # its errors share no base class
+            raise BadModelError(f"ONNX Runtime cannot run the ONNX file: {quoted(str(error), 200)}") from error
         return result
 
-    return NamedGraph(run, about, context)
+    return NamedGraph(run, about, shapes)
 
 
 def _session(onnx: bytes, threads: int | None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class

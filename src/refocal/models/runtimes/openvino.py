@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import openvino
 
-from refocal.core.errors import BadModelError
+from refocal.core.errors import BadModelError, quoted
 from refocal.core.values import Pixels
 from refocal.models import header
 from refocal.models.runtimes import Graph
@@ -40,14 +40,16 @@ def open_graph(model: str, precision: Precision = "auto", threads: int | None = 
     path = header.find(model)
     about = header.read(path)
     compiled = _compiled(header.onnx_bytes(path, about), precision, threads)
-    shapes = {i.any_name: i.partial_shape for i in compiled.inputs}
-    context = tuple(shapes["context"].to_shape()) if "context" in shapes else None
+    shapes = {i.any_name: _sizes(i.partial_shape) for i in compiled.inputs}
 
     def run(output: str, inputs: dict[str, Pixels]) -> Pixels:
-        result: Pixels = np.asarray(compiled(inputs)[output])
+        try:
+            result: Pixels = np.asarray(compiled(inputs)[output])
+        except (KeyError, RuntimeError) as error:
+            raise BadModelError(f"OpenVINO cannot run the ONNX file: {quoted(str(error), 200)}") from error
         return result
 
-    return NamedGraph(run, about, context)
+    return NamedGraph(run, about, shapes)
 
 
 def _compiled(onnx: bytes, precision: Precision, threads: int | None) -> openvino.CompiledModel:
@@ -61,3 +63,9 @@ def _compiled(onnx: bytes, precision: Precision, threads: int | None) -> openvin
         return core.compile_model(core.read_model(onnx), "CPU", settings)
     except RuntimeError as error:
         raise BadModelError("OpenVINO cannot use the ONNX file: get the model again, or export it again") from error
+
+
+def _sizes(shape: openvino.PartialShape) -> tuple[int | None, ...]:
+    if shape.rank.is_dynamic:
+        return ()
+    return tuple(None if size.is_dynamic else size.get_length() for size in shape)

@@ -1,5 +1,6 @@
 """TIFF tags as bytes: read the microscope's, copy all that describe the specimen and not the layout of the file."""
 
+import math
 import re
 import struct
 from typing import Any
@@ -88,6 +89,13 @@ def no_data(page: Any) -> tuple[float, ...]:
         return (float(str(text).strip("\0 ")),) if text else ()
     except ValueError:
         return ()
+
+
+def place(told: Any) -> tuple[float, float, float]:
+    """Return a (z, y, x) place that a comment gives, the origin where it gives none."""
+    known = isinstance(told, list) and len(told) == 3 and all(isinstance(n, float | int) for n in told)
+    z, y, x = (float(n) for n in told) if known else (0.0, 0.0, 0.0)
+    return (z, y, x) if math.isfinite(z + y + x) else (0.0, 0.0, 0.0)
 
 
 def describe(page: Any) -> tuple[float | None, float | None, float | None, dict[str, Any], list[str]]:

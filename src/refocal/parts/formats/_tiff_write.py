@@ -76,7 +76,8 @@ def _settings(like: ImageInfo) -> dict[str, Any]:
 
 def _described(like: ImageInfo) -> dict[str, Any]:
     known = {name: getattr(like, name) for name in ("pixel_y_nm", "section_nm") if getattr(like, name)}
-    text = to_comment({**like.metadata, **known})
+    origin = {"origin_nm": list(like.origin_nm)} if any(like.origin_nm) else {}
+    text = to_comment({**like.metadata, **known, **origin})
     return {"description": text} if text else {}
 
 

@@ -1,5 +1,6 @@
 """Side-cars of the MultiSEM: coordinates, metadata, the log of operations, and the table of scores."""
 
+import io
 import math
 import re
 from collections.abc import Mapping
@@ -7,12 +8,14 @@ from pathlib import Path
 
 from refocal.parts.layouts._tail import text
 
-_NUMBER = r"\s*([-+]?\d{1,15}(?:[.,]\d{1,20})?)\s*"
+_NUMBER = r" {0,20}([-+]?\d{1,15}(?:[.,]\d{1,20})?) {0,20}"
 _LINE = re.compile(rf"([^\t]+\.(?:bmp|png|tiff?))\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}", re.IGNORECASE | re.ASCII)
-_PIXEL = re.compile(r"pixel\s*-?size\b[^:=]*[:=]\s*(\d{1,6}(?:[.,]\d{1,9})?)\s*nm\b", re.IGNORECASE | re.ASCII)
+_PIXEL = re.compile(
+    r"pixel\s{0,20}-?size\b[^:=]{0,80}[:=]\s{0,20}(\d{1,6}(?:[.,]\d{1,9})?)\s{0,20}nm\b", re.IGNORECASE | re.ASCII
+)
 _REGION = re.compile(r'\b(start|stop) region\s+"([^"]+)"', re.IGNORECASE)
 _EXPERIMENT = re.compile(r"\b(start|stop) experiment\b", re.IGNORECASE)
-_LARGEST_TABLE = 64 << 20
+_LARGEST_TABLE, _LONGEST_ROW = 64 << 20, 1 << 16
 
 
 class Coordinates:
@@ -99,18 +102,18 @@ def read_imqa(path: Path) -> dict[tuple[int, int], float]:
     """Read the scores of `region_metadata.csv`: the last column has one name and as many numbers as there are beams."""
     try:
         with open(path, "rb") as file:
-            whole = file.read(_LARGEST_TABLE).rpartition(b"\n")[0]
+            whole = io.BytesIO(file.read(_LARGEST_TABLE).rpartition(b"\n")[0])
     except OSError:
         return {}
-    rows = [[cell.strip().strip('"') for cell in text(line).split(";")] for line in whole.split(b"\n")]
-    if rows and rows[0][0].startswith("sep="):
-        del rows[0]
-    names = [name.lower() for name in rows[0]] if rows else []
+    rows = (_cells(line) for line in whole if len(line) <= _LONGEST_ROW)
+    names = [name.lower() for name in next(rows, ())]
+    if names and names[0].startswith("sep="):
+        names = [name.lower() for name in next(rows, ())]
     if "imqa" not in names or "mfov number" not in names:
         return {}
     mfov, first = names.index("mfov number"), names.index("imqa")
     scores = {}
-    for row in rows[1:]:
+    for row in rows:
         field = _maybe(row[mfov]) if len(row) > first else None
         if field is None or field <= 0 or field != int(field):
             continue
@@ -118,6 +121,10 @@ def read_imqa(path: Path) -> dict[tuple[int, int], float]:
             if (score := _maybe(cell)) is not None:
                 scores[int(field), beam] = score
     return scores
+
+
+def _cells(line: bytes) -> list[str]:
+    return [cell.strip().strip('"') for cell in text(line).split(";")]
 
 
 def number(cell: str) -> float:

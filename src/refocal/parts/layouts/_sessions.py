@@ -9,13 +9,13 @@ from typing import Any
 NEWEST = 1024
 
 _NUMBER = r"(-?\d{1,15}(?:\.\d{1,9})?)"
-_ACCEPTED = re.compile(rf"([^;]+\.tiff?);{_NUMBER};{_NUMBER};{_NUMBER};(\d+)", re.ASCII | re.IGNORECASE)
+_ACCEPTED = re.compile(rf"([^;]+\.tiff?);{_NUMBER};{_NUMBER};{_NUMBER};(\d{1, 9})", re.ASCII | re.IGNORECASE)
 _SLICE = re.compile(r"(.*_s)(\d{5})(\D*)", re.ASCII | re.DOTALL)
 _FIELDS = {
     key: re.compile(rf"'{key}': {value}", re.ASCII)
     for key, value in (("filename", "(?:'([^']+)'|\"([^\"]+)\")"), ("glob_x", _NUMBER), ("glob_y", _NUMBER))
 }
-_DONE = re.compile(r"'completed_slice': (\d+)", re.ASCII)
+_DONE = re.compile(r"'completed_slice': (\d{1,9})(?!\d)", re.ASCII)
 _GRID = re.compile(r"tiles/g(\d{4})(?:/|$)", re.ASCII)
 
 

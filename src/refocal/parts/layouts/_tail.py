@@ -74,7 +74,7 @@ class Tail:
                 if newline:
                     self._offset += len(whole) + 1
                     self._mark = (whole + newline)[-_MARK:]
-                    yield from (text(line) for line in whole.split(b"\n"))
+                    yield from (text(line) for line in whole.split(b"\n") if len(line) <= _LONGEST_LINE)
                 rest = rest if len(rest) <= _LONGEST_LINE else b""
             if self._torn and rest:
                 yield text(rest)

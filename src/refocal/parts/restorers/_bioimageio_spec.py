@@ -1,24 +1,28 @@
 """What a BioImage.IO description says of a network, formats 0.4 and 0.5, read as data; numpy, YAML and zip only."""
 
 import hashlib
+import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
-from refocal.core.errors import BadModelError
+from refocal.core.documents import MOST_BYTES, DocumentError, read_yaml
+from refocal.core.errors import BadModelError, quoted
 from refocal.core.values import Contrast, Pixels, Reach
-from refocal.models.header import MAX_FILE_BYTES
+from refocal.models.header import MAX_FILE_BYTES, MAX_REACH_PX
+from refocal.models.onnx_file import refuse_external
 from refocal.parts.restorers._bioimageio_steps import Steps, steps
 
 _NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
-_TEXT_BYTES = 4 << 20
 _WINDOW = 512
+_MOST_CHANNELS, _MOST_SIZE = 64, 1 << 20
+_MOST_PACKED, _BOMB_BYTES = 200, 64 << 20  # weights hardly shrink; what shrinks so much is none
 _LETTERS = {"batch": "b", "channel": "c", "space": ""}
 
 
@@ -74,16 +78,16 @@ def read(path: Path) -> Described:
     """
     try:
         fetch, where = _opened(path)
-        said: Any = yaml.safe_load(fetch(where, _TEXT_BYTES))
+        said: Any = read_yaml(fetch(where, MOST_BYTES), finite=False)
         if not isinstance(said, Mapping) or "weights" not in said:
             raise BadModelError(f"{path.name} describes no BioImage.IO model")
         onnx = _weights(said, fetch, PurePosixPath(where).parent, path.name)
         return _described(said, onnx, path.name)
-    except (OSError, zipfile.BadZipFile, yaml.YAMLError, NotImplementedError, RecursionError) as error:
+    except (OSError, EOFError, RuntimeError, DocumentError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
         line = " ".join(str(error).split())[:200]
         raise BadModelError(f"cannot read the BioImage.IO package {path}: {line}") from error
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise BadModelError(f"{path.name} has a description that is not understood ({error!r})") from error
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise BadModelError(f"{path.name} has a description that is not understood: {quoted(error, 200)}") from error
 
 
 Fetch = Callable[[str, int], bytes]
@@ -96,8 +100,12 @@ def _opened(path: Path) -> tuple[Fetch, str]:
             names = [n for n in archive.namelist() if PurePosixPath(n).name in _NAMES]
 
         def from_zip(name: str, most: int) -> bytes:
-            with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-                return _limited(file.read(most + 1), most, name)
+            with zipfile.ZipFile(path) as archive:
+                about = archive.getinfo(name)
+                if about.file_size > max(_BOMB_BYTES, _MOST_PACKED * about.compress_size):
+                    raise BadModelError(f"{name} in {path.name} unpacks to {about.file_size} bytes: that is no model")
+                with archive.open(about) as file:
+                    return _limited(file.read(min(most, about.file_size) + 1), most, name)
 
         return from_zip, _first(names, path)
     folder = path if path.is_dir() else path.parent
@@ -128,8 +136,8 @@ def _weights(said: Mapping[str, Any], fetch: Fetch, folder: PurePosixPath, name:
     kinds = said["weights"]
     if "onnx" not in kinds:
         raise BadModelError(
-            f"{name} has weights of the kind {', '.join(map(str, kinds))}, which run code when they are loaded; "
-            "only ONNX is read: ask its authors for it, or convert it"
+            f"{name} has weights of the kind {quoted(', '.join(map(str, kinds)))}, which run code when they are "
+            "loaded; only ONNX is read: ask its authors for it, or convert it"
         )
     entry = kinds["onnx"]
     source = str(entry["source"])
@@ -139,6 +147,7 @@ def _weights(said: Mapping[str, Any], fetch: Fetch, folder: PurePosixPath, name:
         content = fetch(str(folder / source), MAX_FILE_BYTES)
     except (KeyError, FileNotFoundError) as error:
         raise BadModelError(f"{name} lacks its weights {source}: download the whole package") from error
+    refuse_external(content, f"{source} in {name}")
     expected = entry.get("sha256")
     if expected and hashlib.sha256(content).hexdigest() != str(expected).lower():
         raise BadModelError(f"{source} in {name} is damaged (its SHA-256 is another): download the package again")
@@ -151,8 +160,9 @@ def _described(said: Mapping[str, Any], onnx: bytes, name: str) -> Described:
     (given,), (made,) = said["inputs"], said["outputs"]
     sizes, answered = _sizes(given, name), _sizes(made, name)
     channels = sizes.get("c", 1)
-    if not isinstance(channels, int) or channels < 1:
-        channels = 1
+    channels = channels if isinstance(channels, int) and channels > 0 else 1
+    if channels > _MOST_CHANNELS:
+        raise BadModelError(f"{name} takes {channels} channels, images have one; up to {_MOST_CHANNELS} are filled")
     said_after = made.get("postprocessing") or ()
     after = steps(said_after, name) if said_after else None
     reach, smallest = _reach(sizes, _halo(made))
@@ -167,12 +177,15 @@ def _sizes(tensor: Mapping[str, Any], name: str) -> dict[str, Any]:
     if isinstance(axes, str):  # format 0.4
         shape = tensor.get("shape")
         if isinstance(shape, Mapping) and "min" in shape:
-            sizes = {a: (m, s) if s else m for a, m, s in zip(axes, shape["min"], shape["step"], strict=True)}
+            least, step = map(_whole, shape["min"]), map(_whole, shape["step"])
+            sizes: dict[str, Any] = {a: (m, s) if s else m for a, m, s in zip(axes, least, step, strict=True)}
         else:
-            sizes = dict(zip(axes, shape, strict=True)) if isinstance(shape, Sequence) else dict.fromkeys(axes)
+            sizes = (
+                dict(zip(axes, map(_whole, shape), strict=True)) if isinstance(shape, Sequence) else dict.fromkeys(axes)
+            )
     else:
         sizes = {_letter(axis): _size(axis) for axis in axes}
-    if not {"y", "x"} <= set(sizes) <= set("bcyx"):
+    if not {"y", "x"} <= set(sizes) <= set("bcyx") or len(sizes) < len(axes):
         raise BadModelError(f"{name} works on axes {', '.join(sizes)}; one image has y and x, and maybe batch, channel")
     return sizes
 
@@ -187,15 +200,21 @@ def _size(axis: Mapping[str, Any]) -> Any:
         return len(axis["channel_names"])
     size = axis.get("size")
     if isinstance(size, Mapping):
-        return (int(size["min"]), int(size["step"])) if "min" in size else None
+        return (_whole(size["min"]), _whole(size["step"])) if "min" in size else None
+    return None if size is None else _whole(size)
+
+
+def _whole(size: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MOST_SIZE:
+        raise ValueError(f"sizes are whole numbers up to {_MOST_SIZE}, got {quoted(size)}")
     return size
 
 
 def _halo(made: Mapping[str, Any]) -> int:
     axes = made["axes"]
     if isinstance(axes, str):
-        return max(int(h) for a, h in zip(axes, made.get("halo") or [0] * len(axes), strict=True) if a in "yx")
-    return max(int(axis.get("halo") or 0) for axis in axes)
+        return max(_whole(h) for a, h in zip(axes, made.get("halo") or [0] * len(axes), strict=True) if a in "yx")
+    return max(_whole(axis.get("halo") or 0) for axis in axes)
 
 
 def _reach(sizes: Mapping[str, Any], halo: int) -> tuple[Reach, int]:
@@ -206,7 +225,9 @@ def _reach(sizes: Mapping[str, Any], halo: int) -> tuple[Reach, int]:
     if len(rules) > 1:
         raise BadModelError(f"the network takes sizes {sizes['y']} by {sizes['x']}; only equal rules for both are read")
     rule = rules.pop()
-    least, step = rule if isinstance(rule, tuple) else (int(rule), 0)
+    least, step = rule if isinstance(rule, tuple) else (rule, 0)
+    if not 0 < least <= MAX_REACH_PX or max(step, halo) > MAX_REACH_PX:
+        raise BadModelError(f"the network takes sizes of {least} px in steps of {step}; up to {MAX_REACH_PX} are read")
     if step and least % step == 0:
         return Reach(halo, step), least
     window = least + (-(-max(0, _WINDOW - least) // step) * step if step else 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refocal.core.errors import BadModelError
+from refocal.core.errors import BadModelError, UnsupportedError, quoted
 from refocal.core.values import Pixels
 
 Undo = Callable[[Pixels], Pixels]
@@ -32,6 +32,8 @@ class Steps:
                 a, b = _SCALINGS[name](image, settings)
                 image = image * np.float32(a) + np.float32(b)
                 gain, offset = gain / a, offset - gain * b / a
+        if not math.isfinite(image.sum(dtype=np.float64)):
+            raise UnsupportedError(f"the network's steps {quoted([n for n, _ in self.named])} make pixels of no number")
         return image, lambda answer: answer * np.float32(gain) + np.float32(offset)
 
 
@@ -52,7 +54,9 @@ def steps(said: Sequence[Mapping[str, Any]], name: str) -> Steps:
         if kind == "zero_mean_unit_variance" and settings.get("mode") == "fixed":
             kind = "fixed_zero_mean_unit_variance"
         if kind not in (*_SCALINGS, "clip", "sigmoid") or settings.get("reference_tensor"):
-            raise BadModelError(f"{name} asks for the step {kind!r} ({settings}), which is not known here")
+            raise BadModelError(
+                f"{name} asks for the step {quoted(kind)} ({quoted(settings, 200)}), which is not known here"
+            )
         found.append((kind, settings))
         _probe(kind, settings, name)
     return Steps(tuple(found))
@@ -62,8 +66,9 @@ def _probe(kind: str, settings: Mapping[str, Any], name: str) -> None:
     """Refuse settings that cannot be used before an image is touched."""
     try:
         Steps(((kind, settings),)).applied(np.array([[0, 1]], np.float32))
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
-        raise BadModelError(f"{name} asks for the step {kind!r} with settings that are no use: {settings}") from error
+    except (TypeError, ValueError, KeyError, ArithmeticError, UnsupportedError) as error:
+        given = quoted(dict(settings), 200)
+        raise BadModelError(f"{name} asks for the step {kind!r} with settings that are no use: {given}") from error
 
 
 def _linear(_: Pixels, settings: Mapping[str, Any]) -> tuple[float, float]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from refocal.core import registry
 from refocal.core.atomic import writing
+from refocal.core.documents import DocumentError, read_yaml
 from refocal.core.errors import BadOptionError
 from refocal.core.values import Contrast, Degradation, Segmenter
 from refocal.engine.job import Part
@@ -91,7 +90,10 @@ def _convention(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign:
         raise BadOptionError(f"a convention is written name=value, e.g. border_px=2; got {text!r}")
-    return name, yaml.safe_load(value)
+    try:
+        return name, read_yaml(value)
+    except DocumentError as error:
+        raise BadOptionError(f"the convention {text!r} cannot be used ({error})") from error
 
 
 class _Pictures:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -17,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from refocal.core.documents import DocumentError, read_json
 from refocal.core.errors import BadOptionError, RefocalError, TileError, UnreadableError
 from refocal.core.values import Contrast
 from refocal.core.version import __version__
@@ -30,6 +32,7 @@ from refocal.ui.dashboard import overrides
 from refocal.ui.dashboard.auth import Guard
 from refocal.ui.dashboard.image_pyramid import EDGE, Gallery
 from refocal.ui.dashboard.index_feed import Feed
+from refocal.ui.dashboard.request_body import received
 from refocal.ui.dashboard.tile_files import TileFiles
 from refocal.ui.dashboard.tile_table import Filter, csv_lines
 
@@ -37,7 +40,7 @@ _STATIC = Path(str(files("refocal.ui.dashboard").joinpath("static")))
 _LONGEST_BODY = 1 << 16
 _POLL_SECONDS = 0.25
 _SILENT_SECONDS = 15
-_LISTENERS = 64
+_LISTENERS, _LISTENERS_OF_ONE = 64, 32
 _N = TypeVar("_N", int, float)
 
 
@@ -96,7 +99,7 @@ class _Board:
         self.log = out / LOG
         self.feed = Feed(self.log, index)
         self._gallery = Gallery()
-        self._listeners = 0
+        self._listeners: Counter[str] = Counter()
 
     def routes(self) -> list[Route | Mount]:
         read = {
@@ -221,28 +224,40 @@ class _Board:
         return _json(await run_in_threadpool(act))
 
     async def _events(self, request: Request) -> Response:
-        if self._listeners >= _LISTENERS:
-            return _json({"error": f"{_LISTENERS} pages listen already; close some"}, 503)
-        return StreamingResponse(
-            self._listen(), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )  # fmt: skip
+        client = request.client.host if request.client else ""
+        if self._listeners.total() >= _LISTENERS or self._listeners[client] >= _LISTENERS_OF_ONE:
+            return _json({"error": f"{self._listeners.total()} pages listen already; close some"}, 503)
+        return _Events(self._listen(), self._listeners, client)
 
     async def _listen(self) -> AsyncIterator[str]:
-        self._listeners += 1
+        sent, silent = None, 0.0
+        while True:
+            news = self.feed.news
+            if news is not sent:
+                sent, silent = news, 0.0
+                yield f"data: {json.dumps(news)}\n\n"
+            elif silent >= _SILENT_SECONDS:
+                silent = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(_POLL_SECONDS)
+            silent += _POLL_SECONDS
+
+
+class _Events(StreamingResponse):
+    """A stream of events; it counts from the request on, until it ends in whatever way."""
+
+    def __init__(self, events: AsyncIterator[str], listeners: Counter[str], client: str) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._listeners, self._client = listeners, client
+        listeners[client] += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            sent, silent = None, 0.0
-            while True:
-                news = self.feed.news
-                if news is not sent:
-                    sent, silent = news, 0.0
-                    yield f"data: {json.dumps(news)}\n\n"
-                elif silent >= _SILENT_SECONDS:
-                    silent = 0.0
-                    yield ": still here\n\n"
-                await asyncio.sleep(_POLL_SECONDS)
-                silent += _POLL_SECONDS
+            await super().__call__(scope, receive, send)
         finally:
-            self._listeners -= 1
+            self._listeners[self._client] -= 1
+            if not self._listeners[self._client]:
+                del self._listeners[self._client]
 
 
 def _answer(feed: Feed, answer: Callable[[Readings, Request], object]) -> Callable[[Request], Awaitable[Response]]:
@@ -261,15 +276,10 @@ async def _page(request: Request) -> Response:
 
 
 async def _body(request: Request) -> object:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LONGEST_BODY:
-            raise BadOptionError(f"the request is longer than {_LONGEST_BODY} bytes")
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadOptionError("the request is not JSON") from error
+        return read_json(await received(request, _LONGEST_BODY))
+    except DocumentError as error:
+        raise BadOptionError(f"the request is not JSON: {error}") from error
 
 
 def _trouble(path: Path, error: RefocalError | OSError) -> RefocalError:

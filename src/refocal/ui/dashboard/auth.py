@@ -2,13 +2,16 @@
 
 - A page of another site that made its name point here (DNS rebinding) sends its own name as Host: refused.
 - A form or script of another site sends its own Origin: refused. Changes must be JSON, which no form can send.
-- The token is compared in constant time, a wrong one is answered late, and the cookie holds a hash of it.
+- The token is compared in constant time, a wrong one is answered late, and the cookie holds a hash of it. After some
+  wrong ones, of one address or of all, no token is looked at for a while; who is logged in stays so.
 """
 
 import asyncio
 import hashlib
 import hmac
 import ipaddress
+import time
+from collections import deque
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
@@ -17,6 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from refocal.core.errors import BadOptionError
+from refocal.ui.dashboard.request_body import received
 
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -34,6 +40,9 @@ HEADERS = {
 """On every answer."""
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _LATE_SECONDS = 0.5
+_MOST_WRONG, _MOST_WRONG_OF_ONE = 60, 10
+WAIT_SECONDS = 60.0
+"""Wrong tokens are remembered for so long."""
 _LONGEST_LOGIN = 4096
 _SMALL = frozenset({"/login", "/static/style.css", "/static/theme.js"})
 """What is given without a token."""
@@ -59,6 +68,7 @@ class Guard:
         self._token = token
         self._hosts = _LOCAL | {host.lower().strip("[]") for host in hosts}
         self._addresses = addresses
+        self._attempts = _Attempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the application answer."""
@@ -93,27 +103,55 @@ class Guard:
         name = f"refocal_{request.url.port or 80}"
         if request.url.path == "/login" and request.method == "POST":
             shown = await _posted_token(request)
+            if shown is None:
+                return _error(400, "expected a token")
         elif "token" in request.query_params and request.method == "GET":
             shown = request.query_params["token"]
         else:
-            return None if request.url.path in _SMALL or self._known(request, name) else _ask()
+            return None if request.url.path in _SMALL else await self._let_in(request, name)
+        if self._attempts.too_many(client := _client(request)):
+            return _later()
         if not _same(shown, self._token):
+            self._attempts.wrong(client)
             await asyncio.sleep(_LATE_SECONDS)
             return _ask()
         answer = RedirectResponse("/", 303)
         answer.set_cookie(name, _pass(self._token), max_age=30 * 86400, httponly=True, samesite="strict")
         return answer
 
-    def _known(self, request: Request, name: str) -> bool:
+    async def _let_in(self, request: Request, name: str) -> Response | None:
         assert self._token is not None
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return _same(bearer.strip(), self._token)
+            if self._attempts.too_many(client := _client(request)):
+                return _later()
+            if _same(bearer.strip(), self._token):
+                return None
+            self._attempts.wrong(client)
+            await asyncio.sleep(_LATE_SECONDS)
+            return _ask()
         try:
             cookie = SimpleCookie(request.headers.get("cookie", "")).get(name)
         except CookieError:
-            return False
-        return cookie is not None and _same(cookie.value, _pass(self._token))
+            return _ask()
+        return None if cookie is not None and _same(cookie.value, _pass(self._token)) else _ask()
+
+
+class _Attempts:
+    """Wrong tokens of the last minute; their number is bounded, because no more are looked at."""
+
+    def __init__(self) -> None:
+        self._wrong: deque[tuple[float, str]] = deque()
+
+    def wrong(self, client: str) -> None:
+        """Count one."""
+        self._wrong.append((time.monotonic(), client))
+
+    def too_many(self, client: str) -> bool:
+        """Say whether a client, or all together, have shown too many."""
+        while self._wrong and self._wrong[0][0] < time.monotonic() - WAIT_SECONDS:
+            self._wrong.popleft()
+        return len(self._wrong) >= _MOST_WRONG or sum(one == client for _, one in self._wrong) >= _MOST_WRONG_OF_ONE
 
 
 def _pass(token: str) -> str:
@@ -124,18 +162,26 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-async def _posted_token(request: Request) -> str:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LONGEST_LOGIN:
-            return ""
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+async def _posted_token(request: Request) -> str | None:
+    try:
+        body = await received(request, _LONGEST_LOGIN)
+    except BadOptionError:
+        return None
     return parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
 
 
 def _ask() -> Response:
     page = files("refocal.ui.dashboard").joinpath("static/login.html").read_text(encoding="utf-8")
     return HTMLResponse(page, 401, {"cache-control": "no-store", "www-authenticate": "Bearer"})
+
+
+def _later() -> Response:
+    wait = {"retry-after": f"{WAIT_SECONDS:.0f}", "cache-control": "no-store"}
+    return JSONResponse({"error": f"too many wrong tokens; wait {WAIT_SECONDS:.0f} s"}, 429, wait)
 
 
 def _error(status: int, message: str) -> Response:

@@ -8,6 +8,7 @@ import uvicorn
 
 from refocal.core.errors import BadOptionError, UsageError
 from refocal.ui.dashboard.app import make_app
+from refocal.ui.dashboard.connections import MOST, LimitedConnection
 
 _SHORTEST_TOKEN = 16
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -62,7 +63,7 @@ def serve(
         ready(f"http://{shown}:{listening.getsockname()[1]}/")
         config = uvicorn.Config(
             app, access_log=False, log_level="warning", timeout_graceful_shutdown=1, server_header=False, ws="none",
-            limit_concurrency=256, proxy_headers=False,
+            limit_concurrency=2 * MOST, proxy_headers=False, http=LimitedConnection,
         )  # fmt: skip
         uvicorn.Server(config).run(sockets=[listening])
 
