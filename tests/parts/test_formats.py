@@ -284,7 +284,7 @@ def test_tiff_pyramids_show_the_full_size(nested, tmp_path, rng):
             writer.write(counts[::step, ::step], subfiletype=1, tile=(16, 16), metadata=None)
     with open_image(tmp_path / "p.tif") as back:
         assert back.info.shape == (1, 64, 96)
-        assert back.info.warnings == ()
+        assert "smaller copies" in back.info.warnings[0]
         np.testing.assert_array_equal(back.read(), counts)
 
 

@@ -156,7 +156,10 @@ def _locked(descriptor: int, part: Path) -> bool:
 
 
 def _part(path: Path, tag: str = "") -> Path:
-    name = f".{path.name}" + (f".{tag}" if tag else "") + ".part"
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{f'.{tag}' if tag else ''}.part"
-    return path.with_name(name)
+    """Return the unfinished file's name; a long one is cut, because names have at most 255 bytes."""
+    ending = (f".{tag}" if tag else "") + ".part"
+    name = path.name
+    if len(os.fsencode(name)) + len(os.fsencode(ending)) + 1 > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{digest}{''.join(path.suffixes)[-12:]}"
+    return path.with_name(f".{name}{ending}")

@@ -85,7 +85,7 @@ def _pack(work: Restoration) -> None:
 
 def _stack(work: Restoration, path: Path) -> None:
     """Write a stack under a name of its own first: another process may be doing the same."""
-    source, own = Path(work.given), path.with_name(f".{uuid4().hex}.{path.name}")
+    source, own = Path(work.given), path.with_name(f".{uuid4().hex}.{path.name[-16:]}")
     try:
         write_stack(own, work.levels[0], source if source.is_file() else None)
         os.replace(own, path)

@@ -12,6 +12,9 @@ from refocal.core.volume import Volume, VolumeInfo
 from refocal.parts.formats import create_image, open_image
 
 _CHUNK = (8, 512, 512)
+_UNKNOWN_SECTION = (
+    "the distance of the sections is not known; the edge of a pixel is taken for it: give --volume section_nm=NM"
+)
 
 
 class Stack:
@@ -34,7 +37,7 @@ class Stack:
         edge, z_nm = known.pixel_nm, section_nm or known.section_nm
         warnings = known.warnings
         if edge and not z_nm and known.shape[0] > 1:
-            warnings = (*warnings, "the distance of the sections is not known; the edge of a pixel is taken for it")
+            warnings = (*warnings, _UNKNOWN_SECTION)
         chunk = tuple(min(a, b) for a, b in zip(_CHUNK, known.shape, strict=True))
         self.info = VolumeInfo(
             known.shape, known.dtype, (chunk[0], chunk[1], chunk[2]), (chunk[0], chunk[1], chunk[2]),

@@ -7,6 +7,8 @@ Programs that do not know the pixel size write a screen or print resolution, 72 
 from fractions import Fraction
 
 _COARSEST_NM = 10_000.0
+SQUARE = 1e-3
+"""Edges that differ by less are those of a square pixel."""
 
 
 def pixel_nm(per_metre: float) -> float | None:
@@ -15,6 +17,18 @@ def pixel_nm(per_metre: float) -> float | None:
         return None
     edge = rounded(1e9 / per_metre)
     return edge if is_likely(edge) else None
+
+
+def edges_nm(x_per_metre: float, y_per_metre: float) -> tuple[float | None, float | None]:
+    """Return width and height of a pixel in nm as `ImageInfo` has them: no height for square pixels."""
+    nm, y_nm = pixel_nm(x_per_metre), pixel_nm(y_per_metre)
+    return nm, None if not nm or not y_nm or abs(y_nm / nm - 1) <= SQUARE else y_nm
+
+
+def not_square(nm: float | None, y_nm: float | None) -> list[str]:
+    """Return the warning about pixels that are not square, in a list; an empty one for those that are."""
+    known = nm and y_nm
+    return [f"pixels are not square: {nm:g} nm wide and {y_nm:g} nm high; blur counts in pixels"] if known else []
 
 
 def is_likely(nm: float) -> bool:

@@ -20,8 +20,8 @@ def xml(like: ImageInfo, name: str) -> str:
     count, height, width = like.shape
     kind = _TYPES.get(like.dtype.name, like.dtype.name)
     sizes = f'SizeX="{width}" SizeY="{height}" SizeZ="{count}" SizeC="1" SizeT="1"'
-    edge = like.pixel_nm
-    nm = "".join(f' PhysicalSize{a}="{edge:.10g}" PhysicalSize{a}Unit="nm"' for a in "XY") if edge else ""
+    edges = {"X": like.pixel_nm, "Y": like.pixel_y_nm or like.pixel_nm, "Z": like.section_nm}
+    nm = "".join(f' PhysicalSize{a}="{edge:.10g}" PhysicalSize{a}Unit="nm"' for a, edge in edges.items() if edge)
     order = "false" if like.dtype.newbyteorder("=").str.startswith(("<", "|")) else "true"
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="{_SPACE}" '

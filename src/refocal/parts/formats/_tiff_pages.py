@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from refocal.core.errors import UnreadableError, UnsupportedError
+from refocal.parts.formats import _tiff_tags
 
 MOST_DIRECTORIES = 20_000
 """A file with more is refused: following a chain takes time, and damaged ones may be as long as the file."""
@@ -21,6 +22,8 @@ _LARGEST_SEGMENT = 1 << 24
 """Pixels of a tile or strip that may be larger than the image it belongs to."""
 _IMAGES = re.compile(r"^images=(\d{1,9})\s*$", re.MULTILINE)
 _PIXELS = re.compile(r"<(?:\w{1,20}:)?Pixels\b([^<>]{0,4000})>")
+_FILE_NAMES = re.compile(r"\bFileName=\"([^\"<>]{0,1000})\"")
+_SUB_IFDS = 330
 _SIZE = re.compile(r"\bSize([ZCT])=\"(\d{1,9})\"")
 
 
@@ -125,15 +128,16 @@ def images_of(path: Path, tiff: Any, warnings: list[str]) -> list[Any]:
             raise UnreadableError(
                 f"{path}: the header says {page.imagewidth} x {page.imagelength} pixels; it is damaged"
             )
-    full = [page for page in pages if not page.is_reduced] or pages[:1]
+    full = [page for page in pages if not (page.is_reduced or page.is_mask)] or pages[:1]
     largest = max(full, key=lambda page: page.imagelength * page.imagewidth)
     images = [page for page in full if not _is_thumbnail(page, largest)]
-    # Coarser copies behind the image, marked as such, are a pyramid: nobody expects them to be restored.
-    if left_out := sum(page not in images and (page.index == 0 or not page.is_reduced) for page in pages):
-        warnings.append(f"{left_out} of {len(pages)} images are thumbnails; they are not kept in a restored copy")
+    if any(page.is_mask and page not in images for page in pages):
+        warnings.append("the transparency mask is not kept in a restored copy")
+    if any(not page.is_mask and page not in images for page in pages) or any(_SUB_IFDS in p.tags for p in images):
+        warnings.append("smaller copies of the image (thumbnails or a pyramid) are not kept in a restored copy")
     first = images[0]
     for page in images:
-        if (page.shape, page.dtype) != (first.shape, first.dtype):
+        if _nature(page) != _nature(first):
             raise UnsupportedError(
                 f"{path}: holds images that differ, {_kind(first)} and {_kind(page)}; expected one kind: split them"
             )
@@ -144,18 +148,27 @@ def _is_thumbnail(page: Any, largest: Any) -> bool:
     return bool(2 * page.imagelength < largest.imagelength and 2 * page.imagewidth < largest.imagewidth)
 
 
+def _nature(page: Any) -> tuple[Any, ...]:
+    """Return what must be the same for pages that are read as one stack."""
+    palette = bytes(page.colormap.tobytes()) if page.colormap is not None else b""
+    return page.shape, page.dtype, page.bitspersample, page.photometric, page.planarconfig, palette
+
+
 def _kind(page: Any) -> str:
-    return f"{'x'.join(map(str, page.shape))} {page.dtype}"
+    tones = page.photometric.name.lower() if hasattr(page.photometric, "name") else page.photometric
+    return f"{'x'.join(map(str, page.shape))} {page.bitspersample}-bit {page.dtype} {tones}"
 
 
 def promised(text: str, first: Any) -> int:
     """Return how many pages the description says that there are; 0 where it says nothing of pages of this size."""
-    if text.startswith("ImageJ="):
+    if text.startswith("ImageJ"):
         found = _IMAGES.search(text[: 1 << 16])
         return int(found[1]) if found else 0
     if text.startswith('{"shape"'):
         return _shaped(text, first)
-    if ("<OME" in text[:2000] or ":OME" in text[:2000]) and "FileName=" not in text and "BinaryOnly" not in text:
+    if _tiff_tags.is_ome(text) and "BinaryOnly" not in text:
+        if len(set(_FILE_NAMES.findall(text))) > 1:
+            return 0  # the planes are spread over several files
         planes = sum(math.prod(int(n) for _, n in _SIZE.findall(pixels[1])) for pixels in _PIXELS.finditer(text))
         return -(-planes // max(1, int(first.samplesperpixel)))
     return 0

@@ -1,5 +1,7 @@
 """TIFF tags as bytes: read the microscope's, copy all that describe the specimen and not the layout of the file."""
 
+import math
+import re
 import struct
 from typing import Any
 
@@ -19,11 +21,13 @@ _TVIPS = 37706
 _RATIONALS = {5: "I", 10: "i"}
 _POINTERS = {13, 18}
 _CENTIMETRE, _INCH = 3, 2
-_DESCRIPTION, _EXTRA_SAMPLES, _GDAL_NODATA = 270, 338, 42113
+_DESCRIPTION, _ORIENTATION, _EXTRA_SAMPLES, _GDAL_NODATA = 270, 274, 338, 42113
+_AXES = re.compile(r"^(channels|frames)=(\d{1,9})\s*$", re.MULTILINE)
+_OME_AXES = re.compile(r"<(?:\w{1,20}:)?Pixels\b([^<>]{0,4000})>")
+_OME_SIZE = re.compile(r"\bSize([CT])=\"(\d{1,9})\"")
 _POINTED = {34665: "EXIF", 34853: "GPS", 33560: "SIS"}
 _MOST_TEXT = 1 << 20
 """Characters of a description, or bytes of a microscope's tag, that are looked at; all of it is copied."""
-_SQUARE = 1e-3
 
 
 def stored_bytes(page: Any, tag: Any) -> bytes:
@@ -87,6 +91,13 @@ def no_data(page: Any) -> tuple[float, ...]:
         return ()
 
 
+def place(told: Any) -> tuple[float, float, float]:
+    """Return a (z, y, x) place that a comment gives, the origin where it gives none."""
+    known = isinstance(told, list) and len(told) == 3 and all(isinstance(n, float | int) for n in told)
+    z, y, x = (float(n) for n in told) if known else (0.0, 0.0, 0.0)
+    return (z, y, x) if math.isfinite(z + y + x) else (0.0, 0.0, 0.0)
+
+
 def describe(page: Any) -> tuple[float | None, float | None, float | None, dict[str, Any], list[str]]:
     """Return width and height of a pixel, the distance of pages, metadata and warnings; the surest source counts.
 
@@ -97,11 +108,11 @@ def describe(page: Any) -> tuple[float | None, float | None, float | None, dict[
     for code in _sem.TAGS:
         if code in page.tags:
             found = _sem.read_tag(code, stored_bytes(page, page.tags[code])[:_MOST_TEXT], page.imagewidth) | found
-    found = _sem.read_ome(text) | found if "<OME" in text[:2000] or ":OME" in text[:2000] else found
+    found = _sem.read_ome(text) | found if is_ome(text) else found
     resolution = density(page)
     if resolution:
         x, y, unit = resolution
-        if text.startswith("ImageJ="):
+        if text.startswith("ImageJ"):
             found = _sem.read_imagej(text, x[0] / x[1]) | found
         elif unit in (_INCH, _CENTIMETRE):
             nm = _density.pixel_nm(x[0] / x[1] * (100 if unit == _CENTIMETRE else 100 / 2.54))
@@ -110,14 +121,35 @@ def describe(page: Any) -> tuple[float | None, float | None, float | None, dict[
             found["pixel_y_nm"] = found["pixel_nm"] * x[0] * y[1] / (x[1] * y[0])
     nm, y_nm, z_nm = (found.pop(name, None) for name in ("pixel_nm", "pixel_y_nm", "section_nm"))
     nm = nm if nm and _density.is_likely(nm) else None
-    square = nm is None or y_nm is None or abs(y_nm / nm - 1) <= _SQUARE
+    square = nm is None or y_nm is None or abs(y_nm / nm - 1) <= _density.SQUARE
     y_nm = None if square else _density.rounded(y_nm)
-    warnings = [] if square else [f"pixels are not square: {nm:g} nm wide and {y_nm:g} nm high; blur counts in pixels"]
-    return nm, y_nm, z_nm if nm else None, found, warnings + _warnings(page, found)
+    warnings = _density.not_square(nm, y_nm)
+    mixed = _mixed(text)
+    return nm, y_nm, z_nm if nm and not mixed else None, found, warnings + mixed + _warnings(page, found, text)
 
 
-def _warnings(page: Any, found: dict[str, Any]) -> list[str]:
+def _mixed(text: str) -> list[str]:
+    """Warn where the pages are said to be channels or points in time, not sections alone."""
+    sizes: dict[str, int] = {}
+    if text.startswith("ImageJ"):
+        sizes = {name: int(n) for name, n in _AXES.findall(text)}
+    elif is_ome(text) and (pixels := _OME_AXES.search(text)):
+        sizes = {{"C": "channels", "T": "frames"}[name]: int(n) for name, n in _OME_SIZE.findall(pixels[1])}
+    said = " and ".join(f"{n} {name}" for name, n in sizes.items() if n > 1)
+    return [f"the pages hold {said}; each page is taken as an image or a section of its own"] if said else []
+
+
+def is_ome(text: str) -> bool:
+    """Say whether a description is OME-XML."""
+    return "<OME" in text[:2000] or ":OME" in text[:2000]
+
+
+def _warnings(page: Any, found: dict[str, Any], text: str) -> list[str]:
     warnings = []
+    if (turned := page.tags.valueof(_ORIENTATION, default=1)) != 1:
+        warnings.append(f"is shown turned or mirrored (orientation {turned}); pixels are taken as they are stored")
+    if page.samplesperpixel > 1 and is_ome(text):
+        warnings.append("its OME-XML counts channels that a restored copy does not have, and is left out there")
     if found.get("databar_rows"):
         warnings.append(f"the last {found['databar_rows']} rows may be a data bar, not specimen")
     if page.samplesperpixel > 1:

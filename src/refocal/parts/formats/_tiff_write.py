@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tifffile
 
 from refocal.core.values import Counts, ImageInfo
-from refocal.parts.formats import _density, _tiff_tags
+from refocal.parts.formats import _density, _tiff_pages, _tiff_tags
 from refocal.parts.formats._pages import to_comment
 from refocal.parts.formats._tiff_tones import MINISBLACK, MINISWHITE, PALETTE
 
@@ -20,7 +20,7 @@ _NONE, _LZW, _DEFLATE, _PACKBITS, _ZSTD = 1, 5, 8, 32773, 50000
 _LOSSLESS = {_NONE, _LZW, _DEFLATE, 32946, _PACKBITS, 34925, _ZSTD}
 _PREDICTED = {_LZW, _DEFLATE, 32946, _ZSTD}
 _CLASSIC_BYTES = 2**32 - 2**25
-_DESCRIPTION, _ORIENTATION = 270, 274
+_DESCRIPTION, _ORIENTATION, _GDAL_NODATA = 270, 274, 42113
 _IMAGES = re.compile(r"^images=\d+\s*$", re.MULTILINE)
 
 
@@ -52,7 +52,7 @@ def _imagej_reads_on(original: "TiffImage", like: ImageInfo) -> bool:
     first = original.pages[0]
     text = _tiff_tags.description(first)
     plain = first.compression == _NONE and not first.is_tiled and _ORIENTATION not in first.tags
-    return plain and like.shape[0] > 1 and text.startswith("ImageJ=") and bool(_IMAGES.search(text))
+    return plain and like.shape[0] > 1 and text.startswith("ImageJ") and bool(_IMAGES.search(text))
 
 
 def _write_without_gaps(writer: Any, pages: Iterator[Counts], like: ImageInfo, original: "TiffImage") -> None:
@@ -71,10 +71,14 @@ def _write_without_gaps(writer: Any, pages: Iterator[Counts], like: ImageInfo, o
 def _settings(like: ImageInfo) -> dict[str, Any]:
     """Return how to write a page without a source: uncompressed, with pixel size and metadata."""
     settings: dict[str, Any] = {"photometric": MINISBLACK} | _resolution(like)
+    return settings | _described(like)
+
+
+def _described(like: ImageInfo) -> dict[str, Any]:
     known = {name: getattr(like, name) for name in ("pixel_y_nm", "section_nm") if getattr(like, name)}
-    if text := to_comment({**like.metadata, **known}):
-        settings["description"] = text
-    return settings
+    origin = {"origin_nm": list(like.origin_nm)} if any(like.origin_nm) else {}
+    text = to_comment({**like.metadata, **known, **origin})
+    return {"description": text} if text else {}
 
 
 def _resolution(like: ImageInfo) -> dict[str, Any]:
@@ -87,21 +91,24 @@ def _resolution(like: ImageInfo) -> dict[str, Any]:
 def _settings_like(original: "TiffImage", index: int, like: ImageInfo) -> dict[str, Any]:
     """Return how to write page `index` as the source wrote it."""
     source = original.pages[min(index, len(original.pages) - 1)]
+    keeps = like.dtype == original.tones.dtype and original.tones.reversible
     compression = int(source.compression) if source.compression in _LOSSLESS else _DEFLATE
     settings: dict[str, Any] = {
-        "photometric": MINISWHITE if original.tones.turned else MINISBLACK,
+        "photometric": MINISWHITE if original.tones.turned and keeps else MINISBLACK,
         "compression": compression,
         "predictor": compression in _PREDICTED and source.predictor != 1,
-        "extratags": _kept(original, source) if index < len(original.pages) else (),
+        "extratags": _kept(original, source, like) if index < len(original.pages) else (),
     }
-    same = like.dtype == source.dtype and source.photometric == PALETTE and source.colormap is not None
-    if same and original.tones.reversible:
+    if keeps and source.photometric == PALETTE and source.colormap is not None:
         settings |= {"photometric": "palette", "colormap": source.colormap}
     if source.is_tiled and source.tilewidth % 16 == source.tilelength % 16 == 0:
         settings["tile"] = (source.tilelength, source.tilewidth)
     elif not source.is_tiled and source.rowsperstrip < source.imagelength:
         settings["rowsperstrip"] = source.rowsperstrip
     known, density = original.info.pixel_nm, _tiff_tags.density(source)
+    if not any(tag[0] == _DESCRIPTION for tag in settings["extratags"]) and _tiff_tags.description(source):
+        settings |= {} if index else _described(like)
+        known = None
     if like.pixel_nm and not (known and math.isclose(known, like.pixel_nm, rel_tol=1e-6)):
         return settings | _resolution(like)
     if density:
@@ -110,10 +117,16 @@ def _settings_like(original: "TiffImage", index: int, like: ImageInfo) -> dict[s
     return settings
 
 
-def _kept(original: "TiffImage", page: Any) -> list[tuple[int, int, int, Any, bool]]:
+def _kept(original: "TiffImage", page: Any, like: ImageInfo) -> list[tuple[int, int, int, Any, bool]]:
     """Return the tags to copy, without a description of channels or pages that are no longer there."""
     tags = _tiff_tags.copies(page)
     text = _tiff_tags.description(page)
-    counts_them = text.startswith('{"shape"') or "<OME" in text[:2000] or ":OME" in text[:2000]
-    fewer = page.samplesperpixel > 1 or len(original.tiff.pages) != len(original.pages)
-    return [tag for tag in tags if not (counts_them and fewer and tag[0] == _DESCRIPTION)]
+    promise = _tiff_pages.promised(text, page)
+    shaped = text.startswith('{"shape"')
+    counts_them = shaped or _tiff_tags.is_ome(text) or promise
+    moved = page.index != original.pages.index(page)
+    fits = page.samplesperpixel == 1 and not moved and (promise == like.shape[0] or (not promise and not shaped))
+    stale = {_DESCRIPTION} if counts_them and not fits else set()
+    if not original.tones.reversible:
+        stale.add(_GDAL_NODATA)
+    return [tag for tag in tags if tag[0] not in stale]

@@ -127,7 +127,7 @@ class BmpImage(Reader):
                 f"{self.path}: the header says {width} x {height} pixels of {header.bits} bits, "
                 f"compression {header.compression}; expected 8 bits, 0; it is damaged or no plain BMP"
             )
-        nm = None
+        nm = y_nm = None
         if header.plain:
             needed = header.offset + header.stride * (height - 1) + width
             if needed > stored or header.offset < 14 + header.size:
@@ -137,8 +137,9 @@ class BmpImage(Reader):
             refuse_bomb(self.path, width * height, stored, 260)
             warnings.append("read as grey from a BMP that is not 8-bit grey")
         if header.size != 12:
-            nm = _density.pixel_nm(header.x_per_metre)
-        self.info = ImageInfo((1, height, width), np.dtype(np.uint8), nm, {}, tuple(warnings))
+            nm, y_nm = _density.edges_nm(header.x_per_metre, header.y_per_metre)
+            warnings += _density.not_square(nm, y_nm)
+        self.info = ImageInfo((1, height, width), np.dtype(np.uint8), nm, {}, tuple(warnings), pixel_y_nm=y_nm)
 
     def _read_palette(self, warnings: list[str]) -> Counts | None:
         """Return the grey of each index, None where they are the same."""
@@ -185,7 +186,8 @@ def _header_like(source: Path | None, like: ImageInfo) -> bytes:
         density = _density.per_metre(like.pixel_nm, _MOST_PER_METRE)
         ramp = np.repeat(_RAMP[:, None], 4, axis=1)
         ramp[:, 3] = 0
-        fixed = _Header(b"BM", 0, 0, 0, 1078, 40, width, height, 1, 8, 0, 0, density, density, 256, 256)
+        y_density = _density.per_metre(like.pixel_y_nm, _MOST_PER_METRE) or density
+        fixed = _Header(b"BM", 0, 0, 0, 1078, 40, width, height, 1, 8, 0, 0, density, y_density, 256, 256)
         head = _FIXED.pack(*fixed) + ramp.tobytes()
     old = _Header.parse(head)
     new = old._replace(width=width, height=-height if old.height < 0 else height)

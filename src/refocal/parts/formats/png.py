@@ -18,7 +18,7 @@ import numpy as np
 
 from refocal.core.atomic import writing
 from refocal.core.blocks import Box
-from refocal.core.errors import UnreadableError
+from refocal.core.errors import UnreadableError, UnsupportedError
 from refocal.core.plain_files import open_plain
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density, _sem
@@ -34,6 +34,12 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # an 8.6-Mpx tile in 65 ms instead of 239, and 2 % (noisy) to 11 % (restored) smaller.
 _ENCODING = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.AVG}
 _BEST_DEFLATE = 1032
+_LARGE_BYTES, _LIKELY_RATIO = 1 << 28, 100
+"""A PNG is decoded whole: one that unpacks to more than these bytes must not be almost empty."""
+_SLACK_BYTES = 1 << 20
+_REWRITTEN = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"bKGD", b"hIST", b"sBIT", b"tRNS", b"sPLT", b"cHRM"})
+_GREY_ONLY = frozenset({b"iCCP", b"sRGB"})
+"""Kept from a grey image: a colour profile does not fit a grey one."""
 
 
 class Png:
@@ -95,22 +101,29 @@ class PngImage(Reader):
         if not width or not height or colour not in _CHANNELS or depth not in (1, 2, 4, 8, 16):
             raise UnreadableError(f"{self.path}: the header says {width} x {height}, {depth} bits; it is damaged")
         stored = sum(c.length for c in self._chunks if c.kind == b"IDAT")
-        refuse_bomb(self.path, width * height * depth * _CHANNELS[colour] // 8, stored, _BEST_DEFLATE)
-        warnings = []
+        unpacked = (width * depth * _CHANNELS[colour] // 8 + 2) * height
+        refuse_bomb(self.path, unpacked, stored, _LIKELY_RATIO if unpacked > _LARGE_BYTES else _BEST_DEFLATE)
+        if stored > 2 * unpacked + _SLACK_BYTES:
+            raise UnreadableError(f"{self.path}: stores {stored} bytes for {unpacked} bytes of pixels; it is damaged")
+        kinds = {c.kind for c in self._chunks}
+        if b"acTL" in kinds:
+            raise UnsupportedError(f"{self.path}: is an animation of several images; expected one: split it first")
+        warnings = _lost(kinds, colour)
         if colour != 0:
             alpha = ", and the alpha channel is not written" if colour in (4, 6) else ""
             warnings.append(f"read as grey from a PNG with colour, palette or alpha{alpha}")
         elif depth < 8:
             warnings.append(f"{depth}-bit grey was stretched to 8 bits")
-        nm, metadata = None, _sem.read_side_car(self.path)
+        nm, y_nm, metadata = None, None, _sem.read_side_car(self.path)
         if b"pHYs" in small:
-            x_density, _y, unit = struct.unpack(">IIB", small[b"pHYs"])
-            nm = _density.pixel_nm(x_density) if unit == 1 else None
+            x_density, y_density, unit = struct.unpack(">IIB", small[b"pHYs"])
+            nm, y_nm = _density.edges_nm(x_density, y_density) if unit == 1 else (None, None)
         for comment in comments:
             metadata.update(from_comment(comment.partition(b"\0")[2].decode("latin-1")))
         nm = metadata.pop("pixel_nm", None) or nm
         dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
-        self.info = ImageInfo((1, height, width), dtype, nm, metadata, tuple(warnings))
+        warnings += _density.not_square(nm, y_nm)
+        self.info = ImageInfo((1, height, width), dtype, nm, metadata, tuple(warnings), pixel_y_nm=y_nm)
 
     def _decode(self, page: int, box: Box) -> Counts:
         return self._whole[box.slices].copy()
@@ -161,15 +174,30 @@ def _extras(like: ImageInfo, source: Path | None) -> Iterator[tuple[bytes, bytes
     kept: list[tuple[bytes, bytes]] = []
     if source is not None:
         with open_plain(source) as file:
-            kept = [(c.kind, _data(file, c)) for c in _walk(file) if c.kind in _KEPT]
+            chunks = list(_walk(file))
+            grey = _data(file, chunks[0])[9] in (0, 4)
+            kept = [(c.kind, _data(file, c)) for c in chunks if _is_kept(c.kind, grey)]
     elif like.metadata:
         kept = [(b"tEXt", b"Comment\0" + to_comment(like.metadata).encode("latin-1"))]
     density = _density.per_metre(like.pixel_nm, 2**31 - 1)
-    if density:
+    y_density = _density.per_metre(like.pixel_y_nm or like.pixel_nm, 2**31 - 1)
+    if density and y_density:
         kept = [c for c in kept if c[0] != b"pHYs" or _same(c[1], density)]
         if all(kind != b"pHYs" for kind, _ in kept):
-            kept.append((b"pHYs", struct.pack(">IIB", density, density, 1)))
+            kept.append((b"pHYs", struct.pack(">IIB", density, y_density, 1)))
     yield from kept
+
+
+def _is_kept(kind: bytes, grey: bool) -> bool:
+    """Say whether a copy keeps such a chunk: what is known, and what the format calls safe to copy (last letter)."""
+    safe = kind[:1].islower() and kind[3:].islower()
+    return (kind in _KEPT or safe or (grey and kind in _GREY_ONLY)) and kind not in _REWRITTEN
+
+
+def _lost(kinds: set[bytes], colour: int) -> list[str]:
+    warnings = ["the transparency (tRNS) is not kept in a restored copy"] if b"tRNS" in kinds else []
+    lost = sorted(k.decode("latin-1") for k in kinds if not _is_kept(k, colour in (0, 4)) and k not in _REWRITTEN)
+    return [*warnings, f"chunks {', '.join(lost)[:200]} are not kept in a restored copy"] if lost else warnings
 
 
 def _same(physical: bytes, density: int) -> Any:

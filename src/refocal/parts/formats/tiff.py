@@ -97,13 +97,15 @@ class TiffImage(Reader):
         text = _tiff_tags.description(first)
         metadata = side_car | metadata | from_comment(text)
         y_nm, z_nm = metadata.pop("pixel_y_nm", y_nm), metadata.pop("section_nm", z_nm)
+        origin = _tiff_tags.place(metadata.pop("origin_nm", None))
         self.tones = Tones.of(self.path, first, warnings)
         self.segments = [Segments.of(self.path, page, self.tiff.filehandle.size) for page in self.pages]
         promised = _tiff_pages.promised(text, first)
         count = _tiff_pages.count(self.path, self.tiff, self.pages, promised)
         self.info = ImageInfo(
             (count, first.imagelength, first.imagewidth), self.tones.dtype, nm, metadata, (*said, *warnings),
-            pixel_y_nm=y_nm, section_nm=z_nm, no_data=_tiff_tags.no_data(first),
+            pixel_y_nm=y_nm, section_nm=z_nm, no_data=self.tones.counts_of(_tiff_tags.no_data(first)),
+            origin_nm=origin,
         )  # fmt: skip
         for page, segments in zip(self.pages, self.segments, strict=True):
             refuse_bomb(self.path, page.nbytes, sum(segments.counts), _BEST_RATIO)
