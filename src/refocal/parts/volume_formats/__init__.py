@@ -20,9 +20,9 @@ def is_volume(given: str | Path) -> bool:
 
     URLs and `FILE::DATASET` are volumes; a folder or file is one if a format's `signs` or `magic` show it.
     """
-    if "://" in str(given) or "::" in str(given):
-        return True
     path = Path(given)
+    if not path.exists() and ("://" in str(given) or "::" in str(given)):
+        return True
     if path.is_dir():
         return any((path / sign).is_file() for form in _formats().values() for sign in form.signs)
     return path.is_file() and is_volume_file(path)

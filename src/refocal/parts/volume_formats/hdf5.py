@@ -1,7 +1,8 @@
 """HDF5 volumes as in CREMI: a 3-D dataset, by default `volumes/raw`, with `resolution` and `offset` in nanometres.
 
-`FILE.h5::DATASET` names another dataset. An HDF5 file cannot be written by several processes, and one that dies leaves
-it broken: blocks are gathered elsewhere, and the file is written in one go.
+`FILE.h5::DATASET` names another dataset. Attributes are carried over into an HDF5 output. An HDF5 file cannot be
+written by several processes, and one that dies leaves it broken: blocks are gathered elsewhere, and the file is written in one
+go.
 
 Source: https://cremi.org/data (format), HDF5 through h5py.
 """
@@ -18,10 +19,20 @@ from refocal.core.errors import UnreadableError, UnsupportedError, UsageError, m
 from refocal.core.storage import Store
 from refocal.core.values import Counts
 from refocal.core.volume import Volume, VolumeInfo
+from refocal.parts.volume_formats._hdf5_attributes import read_attributes, told, write_attributes
+from refocal.parts.volume_formats._hdf5_storage import (
+    check_storage,
+    decoding,
+    linked,
+    missing_chunks,
+    refuse_chunk_bombs,
+)
 
 __all__ = ["Hdf5"]
 
 _RAW = "volumes/raw"
+_USER_BLOCKS = (0, *(512 << n for n in range(12)))
+"""Where the signature may be: behind a block for the user of 512 bytes, 1024, ..."""
 
 
 class Hdf5:
@@ -37,7 +48,7 @@ class Hdf5:
         path, _ = _split(place)
         try:
             with path.open("rb") as file:
-                return file.read(len(self.magic)) == self.magic
+                return any(_at(file, start) == self.magic for start in _USER_BLOCKS)
         except OSError:
             return False
 
@@ -47,28 +58,42 @@ class Hdf5:
         Raises
         ------
         UnreadableError, UnsupportedError
-            If the file is damaged, or there is no such dataset, or several and none of them is `volumes/raw`.
+            If the file is damaged or claims more than it stores, or there is no such dataset, or several and none of
+            them is `volumes/raw`, or its values are elsewhere, encoded in a foreign way, or no grey values.
         """
         path, name = _split(place)
-        try:
+        with decoding(path):
             file = _h5py().File(path, "r+" if write else "r")
-        except OSError as error:
-            raise UnreadableError(f"{path}: cannot be opened: {' '.join(str(error).split())[:160]}") from error
-        dataset = file[name or _only(file, path)] if not name or name in file else None
-        if dataset is None or getattr(dataset, "ndim", 0) != 3:
-            raise UnreadableError(f"{path}: has no 3-D dataset {name!r}; expected one of {', '.join(_found(file))}")
+            try:
+                return self._opened(path, file, name, level, write)
+            except BaseException:
+                file.close()
+                raise
+
+    def _opened(self, path: Path, file: Any, name: str, level: int, write: bool) -> Volume:
+        found = _found(file)
+        chosen = name or _only(found, path)
+        dataset = linked(file, chosen, path) if name else file[chosen]
+        if getattr(dataset, "ndim", 0) != 3:
+            raise UnreadableError(f"{path}: has no 3-D dataset {name!r}; expected one of {', '.join(found) or 'none'}")
         if level:
             raise UnreadableError(f"{path}: has one level; there is no level {level}")
-        chunk = dataset.chunks or (1, *dataset.shape[1:])
-        voxel, offset = (_triple(dataset.attrs.get(key)) for key in ("resolution", "offset"))
+        shape = tuple(int(n) for n in dataset.shape)
+        warnings = [] if write else check_storage(dataset, path)
+        others = [other for other in found if other != dataset.name.strip("/")]
+        if others and not write:
+            warnings.append(f"holds other 3-D datasets that are left out: {', '.join(others)[:100]}")
+        chunk = dataset.chunks or (1, *shape[1:])
+        attributes = read_attributes(dataset, warnings)
+        voxel, offset = told(attributes, warnings)
         info = VolumeInfo(
-            dataset.shape, dataset.dtype.newbyteorder("="), chunk, chunk, voxel, offset or (0.0, 0.0, 0.0),
-            metadata={"dataset": dataset.name.strip("/")},
+            (shape[0], shape[1], shape[2]), dataset.dtype.newbyteorder("="), chunk, chunk, voxel, offset,
+            metadata={"dataset": dataset.name.strip("/"), "attributes": attributes}, warnings=tuple(warnings),
         )  # fmt: skip
         return _Dataset(path, dataset, info)
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
-        """Make a file with one dataset; only the finest level is kept."""
+        """Make a file with one dataset; only the finest level is kept, and the attributes of an HDF5 input."""
         path, name = _split(place)
         info = levels[0]
         try:
@@ -81,9 +106,7 @@ class Hdf5:
                     compression="gzip",
                     compression_opts=1,
                 )
-                if info.voxel_nm:
-                    dataset.attrs["resolution"] = info.voxel_nm
-                dataset.attrs["offset"] = info.offset_nm
+                write_attributes(dataset, info)
                 dataset.attrs["refocal"] = json.dumps(provenance, default=str)
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: cannot be made: {' '.join(str(error).split())[:160]}") from error
@@ -97,30 +120,35 @@ class _Dataset:
         self._path, self._dataset = path, dataset
 
     def read(self, box: Box, /) -> Counts:
-        try:
+        with decoding(self._path):
+            refuse_chunk_bombs(self._dataset, box, self._path)
             return np.ascontiguousarray(self._dataset[box.slices], self.info.dtype)
-        except OSError as error:
-            raise UnreadableError(
-                f"{self._path}: damaged at {box.start}: {' '.join(str(error).split())[:160]}"
-            ) from error
 
     def write(self, box: Box, counts: Counts, /) -> None:
         self._dataset[box.slices] = counts
 
     def missing(self, box: Box, /) -> int:
-        return 0
+        with decoding(self._path):
+            return missing_chunks(self._dataset, box)
 
     def close(self) -> None:
         self._dataset.file.close()
 
 
 def _split(place: Store) -> tuple[Path, str]:
+    if Path(place.url).is_file():
+        return Path(place.url), ""
     file, _, name = place.url.partition("::")
     return Path(file), name.strip("/")
 
 
-def _only(file: Any, path: Path) -> str:
-    found = _found(file)
+def _at(file: Any, start: int) -> bytes:
+    file.seek(start)
+    signature: bytes = file.read(len(Hdf5.magic))
+    return signature
+
+
+def _only(found: Sequence[str], path: Path) -> str:
     if _RAW in found or len(found) == 1:
         return _RAW if _RAW in found else found[0]
     raise UnsupportedError(f"{path}: holds {', '.join(found) or 'no 3-D dataset'}; say which: {path.name}::DATASET")
@@ -130,12 +158,6 @@ def _found(file: Any) -> list[str]:
     found: list[str] = []
     file.visititems(lambda name, item: found.append(name) if getattr(item, "ndim", 0) == 3 else None)
     return found
-
-
-def _triple(values: Any) -> Any:
-    if values is None or len(values) != 3:
-        return None
-    return tuple(float(n) for n in values)
 
 
 def _h5py() -> Any:
