@@ -1,8 +1,8 @@
 """HDF5 volumes as in CREMI: a 3-D dataset, by default `volumes/raw`, with `resolution` and `offset` in nanometres.
 
 `FILE.h5::DATASET` names another dataset. Attributes are carried over into an HDF5 output. An HDF5 file cannot be
-written by several processes, and one that dies leaves it broken: blocks are gathered elsewhere, and the file is written in one
-go.
+written by several processes, and one that dies leaves it broken: blocks are gathered elsewhere, and the file is
+written in one go.
 
 Source: https://cremi.org/data (format), HDF5 through h5py.
 """
