@@ -5,7 +5,7 @@ Triples are (z, y, x) whatever the order of the axes in the file; lengths are na
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -62,6 +62,15 @@ class Volume(Protocol):
 
     def close(self) -> None:
         """Let go of files that are open."""
+        ...
+
+
+@runtime_checkable
+class MayBeMissing(Protocol):
+    """A volume whose chunks are files of their own, and can tell whether any is there."""
+
+    def check_there(self) -> None:
+        """Raise `UnreadableError` if no chunk is there, or other files stand where chunks should be."""
         ...
 
 

@@ -97,7 +97,7 @@ def restore_share(work: Restoration, shard: tuple[int, int] = (0, 1), progress: 
     if total.failed:
         return total
     if finish(work):
-        for text in lost(work.source.info, open_input(work.out.url).info):
+        for text in lost(work.source.info, _stored(work, 0).info):
             total.warnings.say(text, work.out.url)
     elif shard[1] == 1:
         raise TileError(UNFINISHED)

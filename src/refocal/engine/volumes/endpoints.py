@@ -6,7 +6,7 @@ from typing import Literal
 
 from refocal.core.errors import UnsupportedError, UsageError
 from refocal.core.storage import Store, store
-from refocal.core.volume import Volume, VolumeInfo
+from refocal.core.volume import MayBeMissing, Volume, VolumeInfo
 from refocal.engine.volumes.block_grid import Triple
 from refocal.engine.volumes.image_stack import Stack
 from refocal.parts import volume_formats
@@ -48,6 +48,8 @@ def open_input(given: str | Path, section_nm: float | None = None) -> Volume:
         raise UnsupportedError(
             f"{given}: is a volume of labels ({opened.info.labels}): its numbers are names, and cannot be restored"
         )
+    if isinstance(opened, MayBeMissing):
+        opened.check_there()
     if section_nm and opened.info.voxel_nm:
         opened.info = replace(opened.info, voxel_nm=(section_nm, *opened.info.voxel_nm[1:]))
     return opened

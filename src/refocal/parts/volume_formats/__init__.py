@@ -22,7 +22,7 @@ def is_volume(given: str | Path) -> bool:
     URLs and `FILE::DATASET` are volumes; a folder or file is one if a format's `signs` or `magic` show it.
     """
     path = Path(given)
-    if "://" in str(given) or ("::" in str(given) and not path.is_file()):
+    if not path.exists() and ("://" in str(given) or "::" in str(given)):
         return True
     if path.is_dir():
         return any((path / sign).is_file() for form in _formats().values() for sign in form.signs)

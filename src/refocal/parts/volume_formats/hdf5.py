@@ -1,32 +1,40 @@
 """HDF5 volumes as in CREMI: a 3-D dataset, by default `volumes/raw`, with `resolution` and `offset` in nanometres.
 
-`FILE.h5::DATASET` names another dataset. An HDF5 file cannot be written by several processes, and one that dies leaves
-it broken: blocks are gathered elsewhere, and the file is written in one go.
+`FILE.h5::DATASET` names another dataset. Attributes are carried over into an HDF5 output. An HDF5 file cannot be
+written by several processes, and one that dies leaves it broken: blocks are gathered elsewhere, and the file is
+written in one go.
 
 Source: https://cremi.org/data (format), HDF5 through h5py.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from refocal.core.blocks import Box
-from refocal.core.errors import RefocalError, UnreadableError, UsageError, missing_extra
+from refocal.core.errors import UnreadableError, UnsupportedError, UsageError, missing_extra
 from refocal.core.plain_files import open_plain
 from refocal.core.storage import Store
 from refocal.core.values import Counts
 from refocal.core.volume import Volume, VolumeInfo
-from refocal.parts.volume_formats import _bounds, _hdf5_datasets
+from refocal.parts.volume_formats import _bounds
+from refocal.parts.volume_formats._hdf5_attributes import read_attributes, told, write_attributes
+from refocal.parts.volume_formats._hdf5_storage import (
+    check_storage,
+    decoding,
+    linked,
+    missing_chunks,
+    refuse_chunk_bombs,
+)
 
 __all__ = ["Hdf5"]
 
 _RAW = "volumes/raw"
-_STARTS = (0, *(512 << n for n in range(12)))
-"""Where the first bytes of an HDF5 file may stand."""
+_USER_BLOCKS = (0, *(512 << n for n in range(12)))
+"""Where the signature may be: behind a block for the user of 512 bytes, 1024, ..."""
 
 
 class Hdf5:
@@ -38,11 +46,11 @@ class Hdf5:
     blockwise = False
 
     def matches(self, place: Store, /) -> bool:
-        """Say whether the place is an HDF5 file; a block of the user's own may stand before its first bytes."""
+        """Say whether the place is an HDF5 file."""
         path, _ = _split(place)
         try:
             with open_plain(path) as file:
-                return any(_at(file, start) == self.magic for start in _STARTS)
+                return any(_at(file, start) == self.magic for start in _USER_BLOCKS)
         except OSError:
             return False
 
@@ -52,33 +60,43 @@ class Hdf5:
         Raises
         ------
         UnreadableError, UnsupportedError
-            If the file is damaged, or there is no such dataset, or several and none of them is `volumes/raw`; if its
-            voxels lie in other files that are gone or outside of its folder, or need a filter that is not read.
+            If the file is damaged or claims more than it stores, or there is no such dataset, or several and none of
+            them is `volumes/raw`, or its values are elsewhere, encoded in a foreign way, or no grey values.
         """
         path, name = _split(place)
-        h5py = _h5py()
-        try:
-            file = h5py.File(path, "r+" if write else "r", locking=False if write else "best-effort")
-        except OSError as error:
-            raise UnreadableError(f"{path}: cannot be opened: {_line(error)}") from error
-        try:
-            if level:
-                raise UnreadableError(f"{path}: has one level; there is no level {level}")
-            dataset = _hdf5_datasets.find(file, path, name or None)
-            info = _hdf5_datasets.describe(dataset, path)
-            _bounds.check(info, str(path))
-            if not write:
-                info = replace(info, warnings=(*info.warnings, *_hdf5_datasets.check(dataset, path)))
-            return _Dataset(path, dataset, info)
-        except RefocalError:
-            file.close()
-            raise
-        except Exception as error:  # the library raises whatever a damaged file makes it meet
-            file.close()
-            raise UnreadableError(f"{path}: is damaged: {_line(error)}") from error
+        with decoding(path):
+            file = _h5py().File(path, "r+" if write else "r", locking=False if write else "best-effort")
+            try:
+                return self._opened(path, file, name, level, write)
+            except BaseException:
+                file.close()
+                raise
+
+    def _opened(self, path: Path, file: Any, name: str, level: int, write: bool) -> Volume:
+        found = _found(file)
+        chosen = name or _only(found, path)
+        dataset = linked(file, chosen, path) if name else file[chosen]
+        if getattr(dataset, "ndim", 0) != 3:
+            raise UnreadableError(f"{path}: has no 3-D dataset {name!r}; expected one of {', '.join(found) or 'none'}")
+        if level:
+            raise UnreadableError(f"{path}: has one level; there is no level {level}")
+        shape = tuple(int(n) for n in dataset.shape)
+        warnings = [] if write else check_storage(dataset, path)
+        others = [other for other in found if other != dataset.name.strip("/")]
+        if others and not write:
+            warnings.append(f"holds other 3-D datasets that are left out: {', '.join(others)[:100]}")
+        chunk = dataset.chunks or (1, *shape[1:])
+        attributes = read_attributes(dataset, warnings)
+        voxel, offset = told(attributes, warnings)
+        info = VolumeInfo(
+            (shape[0], shape[1], shape[2]), dataset.dtype.newbyteorder("="), chunk, chunk, voxel, offset,
+            metadata={"dataset": dataset.name.strip("/"), "attributes": attributes}, warnings=tuple(warnings),
+        )  # fmt: skip
+        _bounds.check(info, str(path))
+        return _Dataset(path, dataset, info)
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
-        """Make a file with one dataset; only the finest level is kept."""
+        """Make a file with one dataset; only the finest level is kept, and the attributes of an HDF5 input."""
         path, name = _split(place)
         info = levels[0]
         try:
@@ -91,13 +109,7 @@ class Hdf5:
                     compression="gzip",
                     compression_opts=1,
                 )
-                own = info.metadata.get("attributes", {})
-                for key, value in own.items():
-                    dataset.attrs[key] = value
-                if info.voxel_nm and not any(key in own for key in _hdf5_datasets.VOXEL_KEYS):
-                    dataset.attrs["resolution"] = info.voxel_nm
-                if "offset" not in own:
-                    dataset.attrs["offset"] = info.offset_nm
+                write_attributes(dataset, info)
                 dataset.attrs["refocal"] = json.dumps(provenance, default=str)
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: cannot be made: {' '.join(str(error).split())[:160]}") from error
@@ -111,33 +123,44 @@ class _Dataset:
         self._path, self._dataset = path, dataset
 
     def read(self, box: Box, /) -> Counts:
-        try:
+        with decoding(self._path):
+            refuse_chunk_bombs(self._dataset, box, self._path)
             return np.ascontiguousarray(self._dataset[box.slices], self.info.dtype)
-        except Exception as error:  # the library raises whatever a damaged file makes it meet
-            raise UnreadableError(f"{self._path}: damaged at {box.start}: {_line(error)}") from error
 
     def write(self, box: Box, counts: Counts, /) -> None:
         self._dataset[box.slices] = counts
 
     def missing(self, box: Box, /) -> int:
-        return 0  # counted when the file is opened
+        with decoding(self._path):
+            return missing_chunks(self._dataset, box)
 
     def close(self) -> None:
         self._dataset.file.close()
 
 
 def _split(place: Store) -> tuple[Path, str]:
+    if Path(place.url).is_file():
+        return Path(place.url), ""
     file, _, name = place.url.partition("::")
     return Path(file), name.strip("/")
 
 
-def _at(file: BinaryIO, start: int) -> bytes:
+def _at(file: Any, start: int) -> bytes:
     file.seek(start)
-    return file.read(8)
+    signature: bytes = file.read(len(Hdf5.magic))
+    return signature
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+def _only(found: Sequence[str], path: Path) -> str:
+    if _RAW in found or len(found) == 1:
+        return _RAW if _RAW in found else found[0]
+    raise UnsupportedError(f"{path}: holds {', '.join(found) or 'no 3-D dataset'}; say which: {path.name}::DATASET")
+
+
+def _found(file: Any) -> list[str]:
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if getattr(item, "ndim", 0) == 3 else None)
+    return found
 
 
 def _h5py() -> Any:

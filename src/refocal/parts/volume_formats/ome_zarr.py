@@ -85,10 +85,7 @@ class OmeZarr:
             **geometry,
         )
         _bounds.check(info, place.url)
-        volume = _ZarrVolume(place, path, array, info, codec)
-        if not write:
-            volume.check_there()
-        return volume
+        return _ZarrVolume(place, path, array, info, codec)
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
         """Make an image of the version of the finest level, else 0.4, or 0.5 for shards.

@@ -79,10 +79,7 @@ class Precomputed:
             warnings=() if known else ("the voxel size is no positive number: taken as not known",),
         )  # fmt: skip
         _bounds.check(info, place.url)
-        volume = _Chunks(place, key, info, start)
-        if not write:
-            volume.check_there()
-        return volume
+        return _Chunks(place, key, info, start)
 
     def create(self, place: Store, levels: Sequence[VolumeInfo], provenance: Mapping[str, Any], /) -> None:
         """Write `info`. The offset is rounded down to whole voxels; a finest voxel of unknown size is 1 nm."""
