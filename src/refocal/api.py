@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refocal.core.errors import BadOptionError, UnsupportedError
+from refocal.core.errors import BadOptionError, UnreadableError, UnsupportedError
 from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Restorer
 from refocal.engine.backends import learned
 from refocal.imaging.contrast import percentile_contrast
+from refocal.imaging.no_data import filled_frames, no_data_values, valid
 from refocal.parts.formats import open_image
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def restore(
     pages = [(counts, out)] if counts.ndim == 2 else list(zip(counts, out, strict=True))
     with _shown(progress, len(pages)) as show:
         for done, (page, restored) in enumerate(pages, 1):
-            restored[...] = restorer([Frames(page[None], contrast=scale)])[0].counts
+            frames = _frames(page, scale)
+            there = True if frames.valid is None else frames.valid[0]
+            restored[...] = np.where(there, restorer([frames])[0].counts, page)
             show(done, len(pages))
     return out
 
@@ -129,7 +132,7 @@ def grade(
     scale = _contrast(counts) if contrast is None else _given(contrast)
     edge = recorded_nm if pixel_nm is None else pixel_nm
     pages = counts if counts.ndim == 3 else counts[None]
-    grades = [judge(Frames(page[None], contrast=scale, pixel_nm=edge)) for page in pages]
+    grades = [judge(_frames(page, scale, edge)) for page in pages]
     return grades if counts.ndim == 3 else grades[0]
 
 
@@ -204,7 +207,15 @@ def _given(contrast: tuple[float, float]) -> Contrast:
 def _contrast(counts: Counts) -> Contrast:
     if counts.dtype == np.uint8:
         return Contrast.of(counts.dtype)
-    return percentile_contrast(counts)
+    codes = no_data_values(counts)
+    return percentile_contrast(counts[valid(counts, codes)] if codes else counts)
+
+
+def _frames(page: Counts, contrast: Contrast, pixel_nm: float | None = None) -> Frames:
+    """Return a page as a run shows it to gates and restorers: counts that mean no data look like those beside them."""
+    codes = no_data_values(page)
+    there = valid(page, codes)[None] if codes else None
+    return filled_frames(Frames(page[None], contrast=contrast, valid=there, pixel_nm=pixel_nm))
 
 
 def _counts(image: Counts | str | Path | Sequence[Counts]) -> tuple[Counts, float | None]:
@@ -228,6 +239,10 @@ def _counts(image: Counts | str | Path | Sequence[Counts]) -> tuple[Counts, floa
 
 def _read(path: Path) -> tuple[Counts, float | None]:
     with open_image(path) as image:
+        if image.info.missing:
+            raise UnreadableError(f"{path}: is truncated: {image.info.missing} of its pages are not there")
+        for text in image.info.warnings:
+            warnings.warn(f"{path}: {text}", stacklevel=4)
         pages = np.empty(image.info.shape, image.info.dtype)
         for number, page in enumerate(pages):
             page[...] = image.read(number)

@@ -54,11 +54,12 @@ class Contrast:
         return pixels
 
     def counts(self, unit: Pixels, dtype: Any) -> Counts:
-        """Scale contrast units back to `dtype`, rounded to nearest and clipped to its range if it is an integer."""
+        """Scale contrast units back to `dtype`, clipped to its finite range, and rounded to nearest for integers."""
         dtype = np.dtype(dtype)
         scaled = unit * np.float32(self.high - self.low) + np.float32(self.low)
         if dtype.kind not in "ui":
-            return scaled.astype(dtype)
+            limit = np.float32(min(np.finfo(dtype).max, np.finfo(np.float32).max))
+            return np.clip(scaled, -limit, limit, out=scaled).astype(dtype)
         if not math.isfinite(scaled.sum(dtype=np.float64)):
             raise UnsupportedError("there is no count for pixels that are not finite, and the result has such pixels")
         info = np.iinfo(dtype)
@@ -99,10 +100,12 @@ class Frames:
     contrast: Contrast = None  # type: ignore[assignment]  # never None after __post_init__
     """Without it the range of the dtype, for integers. Counts of other dtypes have no range and need one."""
     valid: NDArray[np.bool_] | None = None
-    """(frame, y, x) or None where every pixel counts."""
+    """(frame, y, x): False where a pixel means that nothing was measured; None where every pixel counts."""
     pixel_nm: float | None = None
     piece: Piece | None = None
     """Set where these are a piece of a larger field; pixels outside of its core may come back as they were."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of where they come from; goes into the log."""
 
     def __post_init__(self) -> None:
         """Refuse anything but (frame, y, x), and take the contrast of integers from their dtype.
@@ -216,6 +219,10 @@ class ImageInfo:
     """Height of a pixel where it differs from the width; None for square pixels."""
     section_nm: float | None = None
     """Distance of the pages where the file says that they are sections, None where it does not."""
+    origin_nm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """(page, y, x) of the centre of the first pixel."""
+    missing: int = 0
+    """Pages that the file promises and does not hold: it is still growing, or was cut off."""
     no_data: tuple[float, ...] = ()
     """Counts that the file declares to mean "nothing was measured here"."""
 

@@ -20,6 +20,7 @@ from refocal.engine import backends
 from refocal.engine.check import Checker
 from refocal.engine.logged_run import Begun, logged_run
 from refocal.engine.loop import Check, Summary, run
+from refocal.engine.tiles.contrasts import Contrasts
 from refocal.engine.tiles.neighbours import OriginSink, Sections
 from refocal.engine.tiles.tiles import Carry, TileSink, TileSource, check_output, estimate_contrast
 from refocal.eventlog.log import LOG as LOG
@@ -150,8 +151,7 @@ def run_job(
     if source.contrast is None:
         source.contrast = estimate_contrast(source)
     refuse_pixel_size(prepared.gate, lambda: _first_pixel_size(source))
-    contrast = None if source.contrast is None else [source.contrast.low, source.contrast.high]
-    resolved = {**prepared.resolved, "contrast": contrast}
+    resolved = {**prepared.resolved, "contrast": _logged(source.contrast)}
 
     def work(begun: Begun) -> Summary:
         sink = TileSink(out, source, carry=job.carry, done=begun.done, job_sha256=begun.job_sha256)
@@ -167,7 +167,16 @@ def run_job(
         )
 
     facts = {"shard": list(shard), "tiles": len(source)}
-    return logged_run(out, resolved, inputs, work, overwrite=overwrite, retakes=out / RETAKES, facts=facts)
+    summary = logged_run(out, resolved, inputs, work, overwrite=overwrite, retakes=out / RETAKES, facts=facts)
+    if isinstance(source.contrast, Contrasts):
+        summary.warnings.say(source.contrast.said, "")
+    return summary
+
+
+def _logged(contrast: Contrast | Contrasts | None) -> list[Any] | None:
+    if isinstance(contrast, Contrasts):
+        return contrast.logged
+    return None if contrast is None else [contrast.low, contrast.high]
 
 
 def refuse_pixel_size(gate: Gate, first: Callable[[], tuple[str, float | None]]) -> None:

@@ -14,7 +14,7 @@ that says so gives the block again by itself, and a sink that says so has the bl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -22,9 +22,11 @@ import numpy as np
 
 from refocal.core.blocks import Block
 from refocal.core.errors import LaterError, RefocalError, UnreadableError
-from refocal.core.values import Counts, Frames, Gate, Grade, Restored, Restorer, Sink, Source
+from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Restored, Restorer, Sink, Source
 from refocal.engine.readahead import ReadAhead
 from refocal.eventlog.log import Event, split_key
+from refocal.eventlog.warnings import Warnings
+from refocal.imaging.no_data import filled_frames
 
 Decision = Literal["restored", "kept", "retake", "no_content", "unreadable", "failed", "skipped", "queued"]
 
@@ -62,6 +64,8 @@ class Summary:
     """Pixels of the blocks that were settled, without the skipped and the failed ones."""
     seconds: float
     """From the start of the run to its end."""
+    warnings: Warnings = field(default_factory=Warnings)
+    """What was said of the blocks that were settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class _Seen:
     block: Block
     seconds: float = 0.0
     frames: Frames | None = None
+    shown: Frames | None = None
+    """The same for gate and restorer: what means no data looks like what lies beside it."""
     grade: Grade | None = None
     decision: Decision | None = None
     """Set where nothing is left to be done: skipped, unreadable, failed."""
@@ -139,7 +145,7 @@ def run(
             for event in _work(waiting, batch, _Hands(restorer, sink, check, clock)):
                 tally.add(event)
                 reader.release()
-    return Summary(tally.counts, tuple(tally.failed), tally.pixels, clock() - start)
+    return Summary(tally.counts, tuple(tally.failed), tally.pixels, clock() - start, tally.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,7 @@ class _Tally:
         self.counts: dict[str, int] = dict.fromkeys(("restored", *_CARRIED.values(), "failed", "skipped", "queued"), 0)
         self.failed: list[str] = []
         self.pixels = 0
+        self.warnings = Warnings()
         self._log = log
         self._progress = progress
 
@@ -166,6 +173,7 @@ class _Tally:
         if self._log and event["decision"] != "skipped":
             self._log.append(event)
         self.counts[event["decision"]] += 1
+        self.warnings.add(event)
         if event["decision"] in ("failed", "unreadable"):
             self.failed.append(event["key"])
         elif event["decision"] != "skipped":
@@ -180,7 +188,8 @@ def _see(block: Block, source: Source, sink: Sink, gate: Gate | None, clock: Cal
         if sink.has(block):
             return _Seen(block, decision="skipped")
         frames = source.read(block)
-        return _Seen(block, clock() - start, frames, gate(frames) if gate else _NO_GATE)
+        shown = filled_frames(frames)
+        return _Seen(block, clock() - start, frames, shown, gate(shown) if gate else _NO_GATE)
     except LaterError:
         return _Seen(block, decision="skipped")
     except UnreadableError as error:
@@ -237,7 +246,7 @@ def _restore(group: deque[_Seen], hands: _Hands) -> Iterator[dict[str, Any]]:
 
 
 def _call(restorer: Restorer, group: deque[_Seen]) -> deque[Restored]:
-    frames = [seen.frames for seen in group if seen.frames is not None]
+    frames = [seen.shown for seen in group if seen.shown is not None]
     restored = deque(restorer(frames))
     if len(restored) != len(group):
         raise RuntimeError(f"the restorer returned {len(restored)} images for {len(group)} frames")
@@ -247,7 +256,16 @@ def _call(restorer: Restorer, group: deque[_Seen]) -> deque[Restored]:
                 f"the restorer returned {got.counts.dtype} {got.counts.shape} "
                 f"for {given.counts.dtype} {given.image.shape}"
             )
-    return restored
+        if got.counts.dtype.kind == "f" and not np.isfinite(got.counts).all():
+            raise RuntimeError("the restorer returned counts that are NaN or infinite")
+    return deque(_with_no_data(got, seen.frames) for got, seen in zip(restored, group, strict=True))
+
+
+def _with_no_data(restored: Restored, frames: Frames | None) -> Restored:
+    """Put back, bit for bit, the pixels that mean no data."""
+    if frames is None or frames.valid is None or frames.valid[frames.target].all():
+        return restored
+    return replace(restored, counts=np.where(frames.valid[frames.target], restored.counts, frames.image))
 
 
 def _write(seen: _Seen, restored: Restored, seconds: float, hands: _Hands) -> dict[str, Any]:
@@ -255,7 +273,7 @@ def _write(seen: _Seen, restored: Restored, seconds: float, hands: _Hands) -> di
     try:
         facts: dict[str, Any] = {}
         if hands.check and seen.frames and seen.grade:
-            checked = hands.check(seen.frames, restored, seen.grade)
+            checked = hands.check(seen.shown or seen.frames, restored, seen.grade)
             if isinstance(checked, str):
                 return _settle(replace(seen, grade=replace(seen.grade, verdict="retake", reason=checked)), hands)
             facts = {"checked": dict(checked)}
@@ -309,20 +327,35 @@ def _event(
         "height": frames.image.shape[0] if frames else None,
         "width": frames.image.shape[1] if frames else None,
         "mode": str(frames.counts.dtype) if frames else None,
+        **_contrast(frames),
         "seconds": seen.seconds + seconds,
         "output": None,
         "output_sha256": None,
         "clipped": None,
         "error": error,
         **(facts or {}),
+        **_said(frames, facts or {}),
     }
 
 
+def _contrast(frames: Frames | None) -> dict[str, Any]:
+    """Return the counts that meant 0 and 1; nothing where these are the range of the dtype."""
+    if frames is None or (frames.counts.dtype.kind in "ui" and frames.contrast == Contrast.of(frames.counts.dtype)):
+        return {}
+    return {"contrast": [frames.contrast.low, frames.contrast.high]}
+
+
+def _said(frames: Frames | None, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of the input and of the output, as the field `warnings`; nothing where nothing is."""
+    said = (*(frames.warnings if frames else ()), *facts.get("warnings", ()))
+    return {"warnings": list(dict.fromkeys(said))} if said else {}
+
+
 def _clipped(counts: Counts) -> float | None:
-    """Return the share of pixels at the limits of an integer dtype."""
-    if counts.dtype.kind not in "ui" or not counts.size:
+    """Return the share of pixels at the limits of the dtype, finite ones for floating-point numbers."""
+    if not counts.size:
         return None
-    limits = np.iinfo(counts.dtype)
+    limits = np.iinfo(counts.dtype) if counts.dtype.kind in "ui" else np.finfo(counts.dtype)
     ends = np.count_nonzero(counts == limits.min) + np.count_nonzero(counts == limits.max)
     return float(ends) / counts.size
 

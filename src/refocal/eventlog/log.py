@@ -208,7 +208,9 @@ class Retakes:
         if event["event"] != "tile":
             return
         bad = event.get("decision") in TO_RETAKE
-        row = {**event, "reason": event.get("reason") or event.get("error")}
+        said = event.get("warnings")
+        why = [event.get("reason") or event.get("error"), *(said if isinstance(said, list) else ())]
+        row = {**event, "reason": "; warning: ".join(str(text) for text in why if text) or None}
         self._rows[event["key"]] = {name: _plain(row.get(name)) for name in _RETAKE_COLUMNS} if bad else None
 
     def table(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from refocal.core.errors import BadOptionError
 from refocal.core.values import Counts, Grade
+from refocal.imaging.constant_frame import without_frame
 from refocal.imaging.scan_faults import faults
 from refocal.imaging.structure_function import Structure, Y, clipped, structure
 
@@ -42,7 +43,8 @@ class Screen:
                 raise BadOptionError(f"{name} must not be negative, got {getattr(self, name)}")
 
     def __call__(self, image: Counts) -> Measured | Grade:
-        """Measure a (y, x) image, or say why there is no blur to be measured."""
+        """Measure a (y, x) image inside its constant frame, or say why there is no blur to be measured."""
+        whole, image = image, without_frame(image)
         height, width = image.shape
         if min(height, width) < SMALLEST_PX:
             return Grade("keep", f"{width}x{height} px is too small to grade (needs {SMALLEST_PX}); left as it is")
@@ -62,7 +64,8 @@ class Screen:
                 noise=noise,
                 structure=found,
             )
-        wrong = faults(image)
+        # Rows of one value without such columns are rows that were never written.
+        wrong = faults(whole if image.shape[1] == whole.shape[1] else image)
         return Measured(found, noise, floor, f"; scan fault: {wrong}" if wrong else "")
 
     def _floor(self, found: Structure, noise: float, pixels: int) -> float:

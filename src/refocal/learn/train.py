@@ -7,7 +7,7 @@ so a run resumed from a checkpoint equals the uninterrupted run bit for bit (on 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,7 @@ def train(
     with _StepLog(out, report, fabric.is_global_zero) as journal:
         while not state.finished:
             began, busy = time.perf_counter(), time.process_time()
-            examples = _draw(
-                recipe, tiles, degradation, (recipe.seed, state.step, fabric.global_rank), getattr(net, "told", ())
-            )
+            examples = _draw(recipe, tiles, degradation, (recipe.seed, state.step, fabric.global_rank), net)
             losses = objective(model.train(), _stack(examples, fabric))
             _finite_or_stop(losses, state, fabric, out / "last.ckpt")
             rate = _descend(recipe, state, fabric, model, losses)
@@ -111,11 +109,11 @@ def train(
 
 
 def _draw(
-    recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int], told: Sequence[str]
+    recipe: Recipe, tiles: Tiles, degradation: Degradation, seed: tuple[int, int, int], net: nn.Module
 ) -> list[Example]:
     """Draw the examples of a step; what the net itself draws depends on the step, too."""
     torch.manual_seed(recipe.seed * 1_000_003 + seed[1])
-    jitter, invert = recipe.contrast_jitter, recipe.invert
+    jitter, invert, told = recipe.contrast_jitter, recipe.invert, getattr(net, "told", ())
     return draw_examples(tiles, degradation, recipe.batch, seed, jitter, invert, recipe.frames, told)
 
 

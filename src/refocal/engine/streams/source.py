@@ -221,7 +221,7 @@ class BurstSource:
 
     def _page(self, key: str) -> Counts:
         tile = self._tiles[key]
-        return read_tile(tile.path, tile.page, lambda _: self.window).image
+        return read_tile(tile.path, tile.page, lambda *_: self.window, growing=True).image
 
     @property
     def window(self) -> Contrast:
@@ -264,7 +264,7 @@ def propose_window(tiles: list[Tile]) -> Contrast:
     for index in np.linspace(0, len(tiles) - 1, min(_SAMPLES, len(tiles))) if tiles else ():
         tile = tiles[round(index)]
         try:
-            samples.append(read_tile(tile.path, tile.page, lambda _: EIGHT_BIT).image)
+            samples.append(read_tile(tile.path, tile.page, lambda *_: EIGHT_BIT, growing=True).image)
         except TileError as error:
             unread = error
     if unread and not samples:

@@ -17,6 +17,7 @@ from refocal.core.errors import TileError
 from refocal.core.values import Counts, Frames, Grade, ImageInfo, Restored
 from refocal.engine.tiles.tiles import TileSink, TileSource
 from refocal.eventlog.log import split_key
+from refocal.imaging.no_data import filled
 from refocal.parts.formats import create_image
 
 ORIGIN = "origin"
@@ -50,14 +51,16 @@ class Sections:
         counts = np.stack([own.image * 0 if plane is None else plane for plane in planes])
         valid = np.zeros(counts.shape, np.bool_)
         valid[[n for n, plane in enumerate(planes) if plane is not None]] = True
-        return Frames(counts, place - first, own.contrast, valid, own.pixel_nm)
+        if own.valid is not None:
+            valid[place - first] = own.valid[0]
+        return Frames(counts, place - first, own.contrast, valid, own.pixel_nm, warnings=own.warnings)
 
     def _beside(self, number: int, own: Frames) -> Counts | None:
         try:
             frames = self.tiles.read(self._blocks[number])
         except TileError:
             return None
-        image = frames.image
+        image = frames.image if frames.valid is None else filled(frames.image, frames.valid[0])
         return image if image.shape == own.image.shape and image.dtype == own.image.dtype else None
 
 

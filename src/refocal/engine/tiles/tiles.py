@@ -19,6 +19,7 @@ from refocal.core.atomic import copy, link, write_errors
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import TileError, UsageError, WriteError
 from refocal.core.values import Contrast, Counts, Frames, Grade, ImageInfo, Restored
+from refocal.engine.tiles.contrasts import Contrasts, sampled
 from refocal.engine.tiles.links import refusal
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.open_files import OpenFiles
@@ -26,7 +27,7 @@ from refocal.engine.tiles.outputs import is_there, output_facts
 from refocal.engine.tiles.reading import DTYPES, EIGHT_BIT, read_page
 from refocal.engine.tiles.stack_pages import Pages
 from refocal.eventlog.log import Event, split_key
-from refocal.imaging.contrast import percentile_contrast
+from refocal.imaging.no_data import no_data_values, valid
 from refocal.parts.formats import create_image, open_image
 
 SCRATCH = ".refocal"
@@ -34,8 +35,6 @@ SCRATCH = ".refocal"
 
 Carry = Literal["copy", "skip", "link", "symlink"]
 """What is done with tiles that are not restored: copied, left out, hard linked, or linked by name."""
-
-_SAMPLE_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ class TileSource:
     inputs
         Files and folders.
     contrast
-        For all tiles that are not uint8, which always have the contrast 0 to 255: one for the whole run.
+        For all tiles that are not uint8, which always have the contrast 0 to 255: one for the whole run, or one for
+        each number format and scale.
     shard
         (i, n): only each n-th file, beginning with the i-th. The pages of a stack stay together.
 
@@ -92,7 +92,11 @@ class TileSource:
     """
 
     def __init__(
-        self, inputs: Iterable[Path | str], *, contrast: Contrast | None = None, shard: tuple[int, int] = (0, 1)
+        self,
+        inputs: Iterable[Path | str],
+        *,
+        contrast: Contrast | Contrasts | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         index, count = shard
         if not 0 <= index < count:
@@ -124,11 +128,11 @@ class TileSource:
             image = self.opened.take(path)
         except TileError:
             return None  # reading it will tell
-        if image.info.shape[0] == 1:
+        if image.info.shape[0] == 1 or image.info.missing:
             self.opened.leave(path, image)
         else:
             image.close()
-        return image.info
+        return None if image.info.missing else image.info
 
     def tile(self, block: Block) -> Tile:
         """Return the file and page of a block."""
@@ -151,27 +155,23 @@ class TileSource:
         """
         tile = self.tile(block)
         with self.opened.take(tile.path) as image:
-            return read_page(image, tile.path, tile.page, lambda _: self.contrast)
+            return read_page(image, tile.path, tile.page, self._contrast)
+
+    def _contrast(self, _: Path, counts: Counts) -> Contrast | None:
+        return self.contrast.of(counts) if isinstance(self.contrast, Contrasts) else self.contrast
 
 
-def estimate_contrast(source: TileSource, samples: int = 16) -> Contrast | None:
+def estimate_contrast(source: TileSource, samples: int = 16) -> Contrast | Contrasts | None:
     """Return one contrast for the tiles of a source that are not uint8, from evenly spread samples of all shards.
 
-    The 0.1 and 99.9 percentiles of the pooled pixels; the same files give the same contrast. None if every sampled tile
-    is uint8 or cannot be read.
+    The 0.1 and 99.9 percentiles of the pooled pixels, those that mean no data left out; the same files give the same
+    contrast. Several where number formats or scales differ. None if every sampled tile is uint8 or cannot be read.
     """
     paths = list(source.files.values())
     chosen = {paths[round(i)] for i in np.linspace(0, len(paths) - 1, min(samples, len(paths)))}
-    return contrast_of((path for path in paths if path in chosen), source.opened)
-
-
-def contrast_of(paths: Iterable[Path], opened: OpenFiles | None = None) -> Contrast | None:
-    """Return the contrast of the pooled pixels of some files, which are left open; see `estimate_contrast`."""
-    opened = opened or OpenFiles()
-    pooled = [pixels for path in paths for pixels in _sample(path, opened)]
-    if not pooled:
-        return None
-    return percentile_contrast(np.concatenate(pooled))
+    pooled = [pixels for path in paths if path in chosen for pixels in _sample(path, source.opened)]
+    found = Contrasts.pooled(pooled)
+    return found if len(found.known) > 1 else next((contrast for _, contrast in found.known), None)
 
 
 def _sample(path: Path, opened: OpenFiles) -> list[Counts]:
@@ -182,13 +182,13 @@ def _sample(path: Path, opened: OpenFiles) -> list[Counts]:
     try:
         if image.info.dtype == EIGHT_BIT or image.info.dtype.name not in DTYPES:
             return []
-        counts = image.read(image.info.shape[0] // 2).ravel()
+        counts = image.read(image.info.shape[0] // 2)
     except TileError:
         return []
     finally:
         opened.leave(path, image)
-    counts = counts[:: max(1, counts.size // _SAMPLE_PIXELS)].astype(np.float64)
-    return [counts[np.isfinite(counts)]]
+    codes = no_data_values(counts, image.info.no_data)
+    return [sampled(counts[valid(counts, codes)] if codes else counts)]
 
 
 class TileSink:

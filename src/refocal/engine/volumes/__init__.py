@@ -91,6 +91,8 @@ def restore_share(work: Restoration, shard: tuple[int, int] = (0, 1), progress: 
         if stage.name.startswith("level") and shard[1] > 1:
             mine = chain(mine, stage.blocks())  # others may have ended before this level could begin
         total = added(total, stage.run(mine, work.batch, _shower(work, stage.name, progress)), stage.name)
+    for text in work.source.info.warnings:
+        total.warnings.say(text, work.given)
     if not total.failed and not finish(work) and shard[1] == 1:
         raise TileError(UNFINISHED)
     return total
@@ -103,7 +105,7 @@ def added(total: Summary, part: Summary, stage: str) -> Summary:
     if stage != "restore":
         return replace(total, failed=names, seconds=seconds)
     counts = {name: total.counts.get(name, 0) + n for name, n in part.counts.items()}
-    return Summary(counts, names, total.pixels + part.pixels, seconds)
+    return Summary(counts, names, total.pixels + part.pixels, seconds, total.warnings.joined(part.warnings))
 
 
 def verify_volume(

@@ -21,6 +21,7 @@ from refocal.engine.volumes.block_grid import pages
 from refocal.engine.volumes.records import BlockRecords
 from refocal.engine.volumes.section_contrast import SectionContrast
 from refocal.engine.volumes.source import frames_of
+from refocal.imaging.no_data import filled_frames
 
 
 class ContextSink:
@@ -42,7 +43,8 @@ class ContextSink:
         """Gather over one block, section by section."""
         planes = zip(pages(block), frames.counts, strict=True)
         parts = [
-            self._restorer.gather(frames_of(counts, page, self._volume, self._contrast)) for page, counts in planes
+            self._restorer.gather(filled_frames(frames_of(counts, page, self._volume, self._contrast)))
+            for page, counts in planes
         ]
         self._ledger.keep(name_of(block), np.stack(parts))
         return {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from refocal.core.blocks import Box
-from refocal.core.errors import UsageError
+from refocal.core.errors import UnreadableError, UsageError
 from refocal.core.values import Counts, ImageInfo
 from refocal.core.volume import Volume, VolumeInfo
 from refocal.parts.formats import create_image, open_image
@@ -29,11 +29,16 @@ class Stack:
         self._path = path
         with open_image(path) as image:
             known = image.info
-        edge = known.pixel_nm
+        if known.missing:
+            raise UnreadableError(f"{path}: is truncated: {known.missing} of its sections are not there")
+        edge, z_nm = known.pixel_nm, section_nm or known.section_nm
+        warnings = known.warnings
+        if edge and not z_nm and known.shape[0] > 1:
+            warnings = (*warnings, "the distance of the sections is not known; the edge of a pixel is taken for it")
         chunk = tuple(min(a, b) for a, b in zip(_CHUNK, known.shape, strict=True))
         self.info = VolumeInfo(
             known.shape, known.dtype, (chunk[0], chunk[1], chunk[2]), (chunk[0], chunk[1], chunk[2]),
-            (section_nm or known.section_nm or edge, edge, edge) if edge else None,
+            (z_nm or edge, known.pixel_y_nm or edge, edge) if edge else None, known.origin_nm, warnings=warnings,
         )  # fmt: skip
 
     def read(self, box: Box, /) -> Counts:
@@ -62,6 +67,10 @@ def write_stack(path: Path, volume: Volume, source: Path | None) -> None:
             yield volume.read(Box((z, 0, 0), (z + 1, *volume.info.shape[1:])))[0]
 
     voxel = volume.info.voxel_nm
-    like = ImageInfo(volume.info.shape, volume.info.dtype, voxel and voxel[2], section_nm=voxel and voxel[0])
+    high = voxel[1] if voxel and voxel[1] != voxel[2] else None
+    like = ImageInfo(
+        volume.info.shape, volume.info.dtype, voxel and voxel[2], pixel_y_nm=high,
+        section_nm=voxel and voxel[0], origin_nm=volume.info.offset_nm,
+    )  # fmt: skip
     same = source is not None and source.suffix.lower() == path.suffix.lower()
     create_image(path, planes(), like, source if same else None)

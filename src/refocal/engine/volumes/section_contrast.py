@@ -9,6 +9,7 @@ from refocal.core.blocks import Box
 from refocal.core.values import Contrast, Counts
 from refocal.core.volume import Volume
 from refocal.imaging.contrast import percentile_contrast
+from refocal.imaging.no_data import no_data_values, valid
 
 _SAMPLES = 16
 _EDGE_PX = 256
@@ -25,15 +26,21 @@ class SectionContrast:
         self._volume = volume
         self._fixed = Contrast.of(np.uint8) if volume.info.dtype == np.uint8 else given
         self._of_slab = lru_cache(maxsize=8)(self._measure)
+        self._eight_bit = volume.info.dtype.itemsize == 1
 
     def of(self, z: int) -> Contrast:
         """Return the contrast of section `z`."""
-        if self._fixed:
-            return self._fixed
+        return self._fixed or self._section(z)[0]
+
+    def no_data(self, z: int) -> tuple[float, ...]:
+        """Return the counts of section `z` that mean no data."""
+        return () if self._eight_bit else self._section(z)[1]
+
+    def _section(self, z: int) -> tuple[Contrast, tuple[float, ...]]:
         depth = self._volume.info.chunk[0]
         return self._of_slab(z // depth)[z % depth]
 
-    def _measure(self, slab: int) -> list[Contrast]:
+    def _measure(self, slab: int) -> list[tuple[Contrast, tuple[float, ...]]]:
         depth, height, width = self._volume.info.chunk[0], *self._volume.info.shape[1:]
         first, last = slab * depth, min((slab + 1) * depth, self._volume.info.shape[0])
         side = round(_SAMPLES**0.5)
@@ -45,11 +52,14 @@ class SectionContrast:
         return [_contrast([patch[z] for patch in patches]) for z in range(last - first)]
 
 
-def _contrast(patches: list[Counts]) -> Contrast:
+def _contrast(patches: list[Counts]) -> tuple[Contrast, tuple[float, ...]]:
     there: list[Any] = [patch[np.isfinite(patch)] for patch in patches if patch.any()]
     if not there:
-        return Contrast()
-    return percentile_contrast(np.concatenate(there).astype(np.float64))
+        return Contrast(), ()
+    counts = np.concatenate(there)
+    codes = no_data_values(counts)
+    measured = counts[valid(counts, codes)] if codes else counts
+    return percentile_contrast(measured.astype(np.float64)), codes
 
 
 def _spread(length: int, count: int) -> list[int]:

@@ -16,7 +16,18 @@ from refocal.engine.volumes.block_grid import Page
 from refocal.engine.volumes.records import BlockRecords
 from refocal.eventlog.log import Event, split_key
 
-_KEPT = ("decision", "reason", "sigma_px", "noise", "anisotropy", "angle_deg", "expected", "clipped", "checked")
+_KEPT = (
+    "decision",
+    "reason",
+    "sigma_px",
+    "noise",
+    "anisotropy",
+    "angle_deg",
+    "expected",
+    "clipped",
+    "checked",
+    "warnings",
+)
 
 
 class BlockSink:

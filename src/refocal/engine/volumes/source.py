@@ -12,6 +12,7 @@ from refocal.core.values import Contrast, Counts, Frames, Gate, Grade, Piece, Pi
 from refocal.core.volume import Volume
 from refocal.engine.volumes.block_grid import Page, pages
 from refocal.engine.volumes.section_contrast import SectionContrast
+from refocal.imaging.no_data import left_out, valid
 
 _SLABS = 3
 
@@ -103,10 +104,13 @@ def frames_of(
         stop=(page.write.stop[1] - y, page.write.stop[2] - x),
     )
     piece = Piece(core, (y, x), (height, width), context)
-    voxel = volume.info.voxel_nm
+    voxel, z = volume.info.voxel_nm, page.write.start[0]
+    codes = contrast.no_data(z)
+    there = valid(counts, codes)[np.newaxis] if codes else None
     return Frames(
-        counts[np.newaxis], contrast=contrast.of(page.write.start[0]), pixel_nm=voxel and voxel[2], piece=piece
-    )
+        counts[np.newaxis], contrast=contrast.of(z), valid=there, pixel_nm=voxel and voxel[2], piece=piece,
+        warnings=tuple(map(left_out, codes)),
+    )  # fmt: skip
 
 
 class Whole:

@@ -9,16 +9,15 @@ refused then: blank tiles have such rows too.
 import errno
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from refocal.core.blocks import Box
 from refocal.core.errors import LaterError, TileError
-from refocal.core.values import Contrast, Counts, Frames, ImageInfo
+from refocal.core.values import Counts, Frames, ImageInfo
 from refocal.engine.tiles.open_files import OpenFiles
-from refocal.engine.tiles.reading import read_page
+from refocal.engine.tiles.reading import ContrastOf, read_page
 from refocal.parts.formats import open_image
 
 DAMAGED = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -47,7 +46,7 @@ def prove(
     path: Path,
     page: int,
     state: tuple[int, int],
-    contrast: Callable[[Path], Contrast | None],
+    contrast: ContrastOf,
     opened: OpenFiles,
     *,
     patient: bool,
@@ -75,7 +74,7 @@ def prove(
         If it does not decode.
     """
     with opened.take(path) as image:
-        frames = read_page(image, path, page, contrast)
+        frames = read_page(image, path, page, contrast, growing=True)
     if state_of(path) != state:
         raise LaterError(f"{path}: changed while it was read")
     if not patient and (_constant(frames.image[0]) or _constant(frames.image[-1])):

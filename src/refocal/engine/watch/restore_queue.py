@@ -13,8 +13,8 @@ from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, UnreadableError
 from refocal.core.layout import Layout
 from refocal.core.natural_order import natural
-from refocal.core.values import Contrast, Frames, Gate, Grade, ImageInfo, Verdict
-from refocal.engine.tiles.reading import read_page
+from refocal.core.values import Frames, Gate, Grade, ImageInfo, Verdict
+from refocal.engine.tiles.reading import ContrastOf, read_page
 from refocal.engine.tiles.tiles import Tile
 from refocal.engine.watch.completeness import state_of, waits
 from refocal.engine.watch.source import place_facts, tile_of
@@ -67,7 +67,7 @@ class RestoreQueue:
         root: Path,
         layout: Layout,
         gate: Gate,
-        contrast: Callable[[Path], Contrast | None],
+        contrast: ContrastOf,
         stop: threading.Event,
         *,
         order: Order = "newest",
@@ -160,7 +160,7 @@ class RestoreQueue:
                 if state_of(path) != queued.state:
                     break
                 with open_image(path) as image:
-                    frames, queued.info = read_page(image, path, page, self._contrast), image.info
+                    frames, queued.info = read_page(image, path, page, self._contrast, growing=True), image.info
                 if frames.pixel_nm is None:
                     frames = replace(frames, pixel_nm=queued.pixel_nm)
                 if queued.forced:

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 from refocal.core.blocks import Block, Box
 from refocal.core.errors import LaterError, TileError, UnreadableError
 from refocal.core.layout import TileLocation
-from refocal.core.values import Contrast, Frames, ImageInfo
+from refocal.core.values import Contrast, Counts, Frames, ImageInfo
+from refocal.engine.tiles.contrasts import Contrasts
 from refocal.engine.tiles.open_files import OpenFiles
-from refocal.engine.tiles.tiles import Tile, contrast_of
+from refocal.engine.tiles.tiles import Tile
 from refocal.engine.watch.completeness import count_pages, is_gone, prove, state_of, waits
 from refocal.engine.watch.scanner import Found, Scanner
 from refocal.engine.watch.state import WatchState, file_of, version
@@ -55,9 +56,9 @@ class LiveSource:
     stop
         Ends the iteration.
     contrast
-        For tiles that are not uint8; None takes that of the first such tile, for all of them.
+        For tiles that are not uint8; None takes that of the first tile of each number format and scale.
     found_contrast
-        Told the contrast that was taken.
+        Told the number format and the contrast that was taken.
     poll
         Seconds from one poll to the next.
     """
@@ -69,11 +70,11 @@ class LiveSource:
         stop: threading.Event,
         *,
         contrast: Contrast | None = None,
-        found_contrast: Callable[[Contrast], None] = lambda contrast: None,
+        found_contrast: Callable[[str, Contrast], None] = lambda dtype, contrast: None,
         poll: float = 0.15,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.contrast = contrast
+        self.contrast, self.contrasts = contrast, Contrasts()
         self.seen = 0
         """Tiles found so far."""
         self.graded, self.bytes = 0, 0
@@ -258,13 +259,23 @@ class LiveSource:
         if self._wake.wait(max(0.0, until - self._clock())):
             self._wake.clear()
 
-    def contrast_for(self, path: Path) -> Contrast | None:
-        """Return the contrast of all tiles that are not uint8, taken from this one if there is none yet."""
+    def learn(self, event: Mapping[str, Any]) -> None:
+        """Take the contrast that an earlier watch found; one without a number format holds for all of them."""
+        found = Contrast(event["low"], event["high"])
+        if not isinstance(event.get("dtype"), str):
+            self.contrast = self.contrast or found
+        else:
+            self.contrasts = Contrasts((*self.contrasts.known, (event["dtype"], found)))
+
+    def contrast_for(self, _: Path, counts: Counts) -> Contrast | None:
+        """Return the contrast of a tile that is not uint8, taken from it if it is the first of its format and scale."""
         with self._contrast_lock:
-            if self.contrast is None and (found := contrast_of([path])):
-                self.contrast = found
-                self._found_contrast(found)
-            return self.contrast
+            if self.contrast:
+                return self.contrast
+            if self.contrasts.of(counts) is None:
+                self.contrasts = self.contrasts.adding(counts)
+                self._found_contrast(*self.contrasts.known[-1])
+            return self.contrasts.of(counts)
 
 
 def tile_of(root: Path, key: str, state: tuple[int, int], info: ImageInfo | None = None) -> Tile:

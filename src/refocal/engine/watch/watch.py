@@ -126,7 +126,9 @@ class Watch:
         self._source = LiveSource(
             self._scanner, self._state, self._stop, poll=self.settings.poll,
             contrast=Contrast(*self.job.contrast) if self.job.contrast else None,
-            found_contrast=lambda found: self._writer.write({"event": "contrast", **asdict(found)}),
+            found_contrast=lambda dtype, found: self._writer.write(
+                {"event": "contrast", "dtype": dtype, **asdict(found)}
+            ),
         )  # fmt: skip
         self._queue = RestoreQueue(
             self.root, self._layout, self.job.gate.make("gates"), self._source.contrast_for, self._stop,
@@ -146,8 +148,8 @@ class Watch:
             kind = event["event"]
             if kind == "job" and event.get("inputs") not in (None, here):
                 raise UsageError(f"{self.out} holds the work on {event['inputs']}, not {here}; choose another output")
-            if kind == "contrast" and self._source.contrast is None:
-                self._source.contrast = Contrast(event["low"], event["high"])
+            if kind == "contrast":
+                self._source.learn(event)
             if kind == "override":
                 pending[str(event.get("key"))] = (self._state.version(str(event.get("key"))), event)
             elif is_live(event) and event["key"] in pending:

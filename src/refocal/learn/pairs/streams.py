@@ -195,7 +195,7 @@ class Coupler:
             return float("nan")
 
     def _counts(self, tile: Tile) -> Counts:
-        return read_tile(tile.path, tile.page, lambda _: self.window).image
+        return read_tile(tile.path, tile.page, lambda *_: self.window, growing=True).image
 
     def _pixel_nm(self) -> float | None:
         with open_image(self._stream[0].path) as image:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from refocal.eventlog.fields import printable
 from refocal.microscope.handoff.retake_codes import cause, codes
 from refocal.microscope.handoff.sections import Section, Tile
 
@@ -24,6 +25,10 @@ def retake_document(
         "retake_share": retake_share,
         "sections": [_section(section, retake_share, astigmatic) for section in sections],
     }
+
+
+def _texts(value: object) -> list[str]:
+    return [printable(text) for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def to_retake(section: Section, retake_share: float) -> bool:
@@ -60,6 +65,7 @@ def _tile(tile: Tile, astigmatic: frozenset[int]) -> dict[str, Any]:
         "grid": tile.whole("grid"),
         "cause": cause(tile, astigmatic),
         "reason": tile.event.get("error") or tile.event.get("reason"),
+        "warnings": _texts(tile.event.get("warnings")),
         "by": "operator" if tile.verdict else "gate",
         "sigma_px": tile.number("sigma_px"),
         "stage_x_nm": tile.number("stage_x_nm"),

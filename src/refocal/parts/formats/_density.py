@@ -14,7 +14,12 @@ def pixel_nm(per_metre: float) -> float | None:
     if not per_metre > 0:
         return None
     edge = rounded(1e9 / per_metre)
-    return edge if 0 < edge < _COARSEST_NM else None
+    return edge if is_likely(edge) else None
+
+
+def is_likely(nm: float) -> bool:
+    """Say whether a pixel of a micrograph may have this edge."""
+    return 0 < nm < _COARSEST_NM
 
 
 def per_metre(nm: float | None, most: int) -> int:

@@ -116,8 +116,8 @@ def _fill(file: _Seekable, offset: int, buffer: Counts) -> None:
         done += count
 
 
-def grey(pixels: Counts, path: Path) -> Counts:
-    """Return (y, x) counts of a (y, x, channel) image whose colour channels are equal; a second or fourth is alpha.
+def one_channel(pixels: Counts, path: Path, alpha: int) -> Counts:
+    """Return (y, x) counts of a (y, x, channel) image whose channels are equal; the last `alpha` ones are no colours.
 
     Raises
     ------
@@ -127,9 +127,10 @@ def grey(pixels: Counts, path: Path) -> Counts:
     if pixels.ndim == 2:
         return pixels
     first: Counts = pixels[..., 0]
-    colours = pixels[..., :1] if pixels.shape[-1] == 2 else pixels[..., :3]
+    colours = pixels[..., : max(1, pixels.shape[-1] - alpha)]
     if not (colours == first[..., None]).all():
-        raise UnsupportedError(f"{path}: is a colour image; expected grey: convert it, or pick one channel, first")
+        what = "a colour image" if colours.shape[-1] == 3 else f"an image of {colours.shape[-1]} channels"
+        raise UnsupportedError(f"{path}: is {what}; expected grey: convert it, or pick one channel, first")
     return first
 
 

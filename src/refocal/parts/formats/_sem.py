@@ -37,7 +37,7 @@ _UNITS = {
     "dwell_ns": _TIME,
     "voltage_kv": _VOLTAGE,
 }
-_NUMBER = re.compile(r"\s*([-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?)\s*(\S*)")
+_NUMBER = re.compile(r"\s{0,20}([-+]?\d{0,40}[.,]?\d{1,40}(?:[eE][-+]?\d{1,4})?)\s{0,20}(\S{0,40})")
 
 # A folder that changed just now may change again within one tick of its clock.
 _QUIET_NS = 10_000_000_000
@@ -165,7 +165,9 @@ def read_ome(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     pixels, plane = _attributes("Pixels", text), _attributes("Plane", text)
     if "PhysicalSizeX" in pixels:
-        found |= _positive(_quantity(pixels["PhysicalSizeX"] + pixels.get("PhysicalSizeXUnit", "um"), _LENGTH, ""))
+        for axis, key in (("X", "pixel_nm"), ("Y", "pixel_y_nm"), ("Z", "section_nm")):
+            size = pixels.get(f"PhysicalSize{axis}", "") + pixels.get(f"PhysicalSize{axis}Unit", "um")
+            found |= _positive(_quantity(size, _LENGTH, ""), key)
     for axis, key in (("X", "stage_x_nm"), ("Y", "stage_y_nm")):
         # Without a unit the schema means an unknown "reference frame".
         value = _quantity(plane.get(f"Position{axis}", "") + plane.get(f"Position{axis}Unit", "?"), _LENGTH, "")
@@ -175,12 +177,14 @@ def read_ome(text: str) -> dict[str, Any]:
 
 
 def read_imagej(text: str, per_unit: float | None) -> dict[str, Any]:
-    """Read ImageJ's `unit=`; `per_unit` is the resolution tag, pixels per that unit."""
-    unit = re.search(r"^unit=(.+)$", text, re.MULTILINE)
-    if not unit or not per_unit:
+    """Read ImageJ's `unit=` and `spacing=`; `per_unit` is the resolution tag, pixels per that unit."""
+    lines = dict(line.partition("=")[::2] for line in text.splitlines())
+    name = lines.get("unit", "").strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+    if not name or not per_unit:
         return {}
-    name = unit[1].strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
-    return _positive(_quantity(f"{1 / per_unit!r}{name}", _LENGTH, ""))
+    found = _positive(_quantity(f"{1 / per_unit!r}{name}", _LENGTH, ""))
+    z_unit = lines.get("zunit", "").strip() or name
+    return found | _positive(_quantity(f"{lines.get('spacing', '').strip()}{z_unit}", _LENGTH, ""), "section_nm")
 
 
 def _pick(pairs: Mapping[str, str], keys: Mapping[str, str], bare: Mapping[str, str]) -> dict[str, Any]:
@@ -203,9 +207,9 @@ def _ini(text: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     section = ""
     for line in text.splitlines():
-        header = re.search(r"\[(\w+)\]\s*$", line)
-        if header:
-            section = header[1]
+        _, bracket, name = line.rstrip("\0 \t\r").rpartition("[")
+        if bracket and name.endswith("]") and name[:-1].isidentifier():
+            section = name[:-1]
         elif "=" in line:
             key, _, value = line.partition("=")
             pairs.setdefault(f"{section}.{key.strip()}", value.strip("\0 "))
@@ -225,11 +229,11 @@ def _quantity(text: str, units: Mapping[str, float], bare: str) -> float | None:
     return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-def _positive(nm: float | None) -> dict[str, Any]:
-    return {"pixel_nm": rounded(nm)} if nm and math.isfinite(nm) and nm > 0 else {}
+def _positive(nm: float | None, key: str = "pixel_nm") -> dict[str, Any]:
+    return {key: rounded(nm)} if nm and math.isfinite(nm) and nm > 0 else {}
 
 
 def _attributes(element: str, text: str) -> dict[str, str]:
     """Return the attributes of the first such element; a pattern suffices and cannot be attacked as XML can."""
-    match = re.search(rf"<(?:\w+:)?{element}\b([^>]*)>", text)
-    return {k: html.unescape(v) for k, v in re.findall(r'(\w+)="([^"]*)"', match[1])} if match else {}
+    match = re.search(rf"<(?:\w{{1,40}}:)?{element}\b([^<>]{{0,4000}})>", text)
+    return {k: html.unescape(v) for k, v in re.findall(r'(\w{1,60})="([^"]*)"', match[1])} if match else {}

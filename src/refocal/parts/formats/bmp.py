@@ -21,7 +21,7 @@ from refocal.core.errors import UnreadableError, UnsupportedError
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density
 from refocal.parts.formats._pages import REFUSALS, only_page
-from refocal.parts.formats._reader import Reader, decoding, grey, read_rows, refuse_bomb
+from refocal.parts.formats._reader import Reader, decoding, one_channel, read_rows, refuse_bomb
 
 __all__ = ["Bmp"]
 
@@ -173,7 +173,7 @@ class BmpImage(Reader):
         pixels = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
         if pixels is None or pixels.shape[:2] != self.info.shape[1:]:
             raise UnreadableError(f"{self.path}: is a damaged, truncated or unknown kind of BMP")
-        return grey(pixels, self.path)
+        return one_channel(pixels, self.path, pixels.ndim == 3 and pixels.shape[-1] in (2, 4))
 
 
 def _header_like(source: Path | None, like: ImageInfo) -> bytes:

@@ -2,7 +2,10 @@
 
 Modes 0 (int8 or uint8), 1 (int16), 2 (float32), 6 (uint16) and 12 (float16). Mode 0 is signed by the standard but was
 unsigned in the older programs of this field; the IMOD stamp says which, else the density range may. A stack that is
-still growing is shorter than its header says: only whole sections are shown.
+still growing is shorter than its header says: whole sections are shown, and `missing` says how many are not there.
+
+Rows are counted in the order of the file, as mrcfile does; IMOD shows the first row at the bottom. `axes` says which
+axis of the specimen columns, rows and sections run along: pixel sizes follow it, and nothing is turned.
 
 Source: Cheng et al., J. Struct. Biol. 192 (2015), https://www.ccpem.ac.uk/mrc_format/mrc2014.php; IMOD's notes on its
 use of the extra fields.
@@ -43,13 +46,15 @@ _FIELDS: dict[str, tuple[str, int, int]] = {
     "version": ("i4", 1, 108),
     "imod_stamp": ("i4", 1, 152),
     "imod_flags": ("i4", 1, 156),
+    "origin": ("f4", 3, 196),  # angstrom, along x, y, z
     "map": ("S4", 1, 208),
     "machine": ("V4", 1, 212),
     "rms": ("f4", 1, 216),
 }
 """Each field's kind, how many of it, and at which byte."""
 _IMOD_STAMP = 1146047817
-_SIGNED = 1
+_SIGNED, _ORIGIN_SIGN, _PACKED = 1, 4, 16
+_VOLUME_STACK = range(401, 631)
 _DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _MODES = {"int8": 0, "uint8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
 _MOST = 1_000_000
@@ -142,17 +147,28 @@ class MrcImage(Reader):
         dtype = np.dtype(_dtype_of_bytes(header, warnings) if mode == 0 else _DTYPES[mode])
         self._stored = dtype.newbyteorder(_order(header))
         width, height, sections = (int(n) for n in header["n"])
+        if mode == 0 and header["imod_stamp"] == _IMOD_STAMP and header["imod_flags"] & _PACKED:
+            raise UnsupportedError(f"{self.path}: holds two pixels of 4 bits in a byte; unpack them first (newstack)")
         self._start = _HEADER + max(0, int(header["extended"]))
         self._stride = width * dtype.itemsize
-        there = max(0, stored - self._start) // (self._stride * height)
+        section = self._stride * height
+        there = max(0, stored - self._start) // section
+        if there < sections and stored - _HEADER == sections * section:
+            raise UnreadableError(
+                f"{self.path}: claims an extended header of {self._start - _HEADER} bytes that is not there; "
+                "get the file from a copy, or set nsymbt to 0"
+            )
         if not there:
             raise UnreadableError(
                 f"{self.path}: is truncated: {stored} bytes hold no whole section of {height} x {width}"
             )
         if there < sections:
             warnings.append(f"{there} of {sections} sections are there; the stack is still growing or was cut off")
-        edge, thick = (_edge_nm(header, axis) for axis in (0, 2))
-        self.info = ImageInfo((min(there, sections), height, width), dtype, edge, {}, tuple(warnings), section_nm=thick)
+        elif extra := stored - self._start - sections * section:
+            warnings.append(f"{extra} bytes behind the last section are not kept")
+        geometry, missing = _geometry(header, warnings), max(0, sections - there)
+        shape = (sections - missing, height, width)
+        self.info = ImageInfo(shape, dtype, missing=missing, warnings=tuple(warnings), **geometry)
 
     def _decode(self, page: int, box: Box) -> Counts:
         offset = self._start + page * self._stride * self.info.shape[1]
@@ -164,11 +180,17 @@ def _parse(head: bytes) -> NDArray[Any] | None:
     for order in _ORDERS:
         header = np.frombuffer(head, _layout(order), 1)[0]
         sizes_fit = all(0 < n <= _MOST for n in header["n"])
-        axes_fit = sorted(header["axes"].tolist()) == [1, 2, 3] or header["map"] == b"MAP "
+        axes_fit = sorted(header["axes"].tolist()) == [1, 2, 3] or header["map"] == b"MAP " or _is_bare(header)
         if sizes_fit and axes_fit and 0 <= header["mode"] <= 127:
             record: NDArray[Any] = header
             return record
     return None
+
+
+def _is_bare(header: NDArray[Any]) -> bool:
+    """Say whether a header without axes and magic word is one all the same, as old programs wrote them."""
+    plain = int(header["mode"]) in _DTYPES and header["extended"] >= 0 and not header["axes"].any()
+    return bool(plain and (header["n"] <= 1 << 16).all() and np.isin(header["angles"], (0, 90)).all())
 
 
 def _order(header: NDArray[Any]) -> Order:
@@ -196,6 +218,45 @@ def _sums(page: Counts) -> NDArray[np.float64]:
     return sums
 
 
+def _along(header: NDArray[Any]) -> list[int]:
+    """Return which axis (0 is x) columns, rows and sections run along."""
+    axes = [int(axis) - 1 for axis in header["axes"]]
+    return axes if sorted(axes) == [0, 1, 2] else [0, 1, 2]
+
+
+def _geometry(header: NDArray[Any], warnings: list[str]) -> dict[str, Any]:
+    """Return pixel size, distance of sections and origin as fields of an `ImageInfo`."""
+    along = _along(header)
+    edge, high, thick = (_edge_nm(header, axis) for axis in along)
+    if along != [0, 1, 2]:
+        names = ["xyz"[axis] for axis in along]
+        warnings.append(f"columns, rows and sections run along {', '.join(names)}; the order is kept as it is stored")
+    if int(header["space_group"]) in _VOLUME_STACK and 0 < int(header["m"][along[2]]) < int(header["n"][2]):
+        count = int(header["n"][2]) // int(header["m"][along[2]])
+        warnings.append(f"is a stack of {count} volumes; their sections are taken one after the other")
+    if edge and high and high != edge:
+        warnings.append(f"pixels are not square: {edge:g} nm wide and {high:g} nm high; blur counts in pixels")
+    return {
+        "pixel_nm": edge,
+        "pixel_y_nm": high if edge and high != edge else None,
+        "section_nm": thick,
+        "origin_nm": _origin_nm(header, along, (edge, high, thick)),
+    }
+
+
+def _origin_nm(header: NDArray[Any], along: list[int], edges: tuple[float | None, ...]) -> tuple[float, float, float]:
+    """Return the origin as (section, row, column); where it is 0, that of the first pixel of a larger map."""
+    origin = header["origin"].astype(np.float64) / 10
+    if header["imod_stamp"] == _IMOD_STAMP and not header["imod_flags"] & _ORIGIN_SIGN:
+        origin = -origin
+    if not np.isfinite(origin).all() or not origin.any():
+        first = [int(header["start"][n]) * (edge or 0.0) for n, edge in enumerate(edges)]
+        x, y, z = (float(value) for value in first)
+    else:
+        x, y, z = (float(origin[axis]) for axis in along)
+    return (z + 0.0, y + 0.0, x + 0.0)
+
+
 def _edge_nm(header: NDArray[Any], axis: int) -> float | None:
     edge, count = float(header["cell"][axis]), int(header["m"][axis])
     if not (count > 0 and np.isfinite(edge) and edge > 0):
@@ -213,7 +274,9 @@ def _header_like(source: Path | None, like: ImageInfo) -> tuple[NDArray[Any], by
         header["map"], header["machine"], header["version"] = b"MAP ", b"\x44\x44\0\0", 20141
         header["m"] = (width, height, sections)
         edge = like.pixel_nm or 0
-        header["cell"] = np.multiply(header["m"], [10 * edge, 10 * edge, 10 * (like.section_nm or edge)])
+        edges = [edge, like.pixel_y_nm or edge, like.section_nm or edge]
+        header["cell"] = np.multiply(header["m"], np.multiply(edges, 10))
+        header["origin"] = np.multiply(like.origin_nm[::-1], 10)
     else:
         with open(source, "rb") as file:
             head = file.read(_HEADER)
@@ -223,14 +286,16 @@ def _header_like(source: Path | None, like: ImageInfo) -> tuple[NDArray[Any], by
             header = np.frombuffer(bytearray(head), parsed.dtype, 1)[0]
             extended = file.read(max(0, int(header["extended"])))
         # A sampling that was the size of the stack follows it, with the cell, so the voxel stays as it is.
-        size = np.array([width, height, sections], np.int32)
-        follows = (header["m"] == header["n"]) & (header["n"] != size)
-        header["cell"] = np.where(follows, header["cell"] * (size / header["n"]), header["cell"])
-        header["m"] = np.where(follows, size, header["m"])
+        size, along = np.array([width, height, sections], np.int32), _along(header)
+        sampling, cell = header["m"][along], header["cell"][along]
+        follows = (sampling == header["n"]) & (header["n"] != size)
+        header["cell"][along] = np.where(follows, cell * (size / header["n"]), cell)
+        header["m"][along] = np.where(follows, size, sampling)
     header["n"], header["extended"] = (width, height, sections), len(extended)
     header["mode"] = _MODES[like.dtype.name]
     if header["mode"] == 0:
         header["imod_flags"] = (int(header["imod_flags"]) & ~_SIGNED) if header["imod_stamp"] == _IMOD_STAMP else 0
         header["imod_flags"] |= _SIGNED if like.dtype.kind == "i" else 0
+        header["imod_flags"] |= _ORIGIN_SIGN if source is None or header["imod_stamp"] != _IMOD_STAMP else 0
         header["imod_stamp"] = _IMOD_STAMP
     return header, extended

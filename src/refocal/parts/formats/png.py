@@ -22,7 +22,7 @@ from refocal.core.errors import UnreadableError
 from refocal.core.values import Counts, ImageInfo
 from refocal.parts.formats import _density, _sem
 from refocal.parts.formats._pages import REFUSALS, from_comment, only_page, to_comment
-from refocal.parts.formats._reader import Reader, decoding, grey, refuse_bomb
+from refocal.parts.formats._reader import Reader, decoding, one_channel, refuse_bomb
 
 __all__ = ["Png"]
 
@@ -97,7 +97,8 @@ class PngImage(Reader):
         refuse_bomb(self.path, width * height * depth * _CHANNELS[colour] // 8, stored, _BEST_DEFLATE)
         warnings = []
         if colour != 0:
-            warnings.append("read as grey from a PNG with colour, palette or alpha")
+            alpha = ", and the alpha channel is not written" if colour in (4, 6) else ""
+            warnings.append(f"read as grey from a PNG with colour, palette or alpha{alpha}")
         elif depth < 8:
             warnings.append(f"{depth}-bit grey was stretched to 8 bits")
         nm, metadata = None, _sem.read_side_car(self.path)
@@ -124,7 +125,7 @@ class PngImage(Reader):
         pixels = imagecodecs.png_decode(stored)
         if pixels.shape[:2] != self.info.shape[1:]:
             raise UnreadableError(f"{self.path}: changed while it was being read")
-        return grey(pixels, self.path)
+        return one_channel(pixels, self.path, pixels.ndim == 3 and pixels.shape[-1] in (2, 4))
 
 
 def _walk(file: BinaryIO) -> Iterator[_Chunk]:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import typer
 from refocal.engine.job import LOG, REPORT, RETAKES, Progress
 from refocal.engine.loop import Summary
 from refocal.eventlog.log import Event
+from refocal.eventlog.warnings import Warnings
 
 BURSTS = "bursts.html"
 """The page of a stream."""
@@ -40,6 +42,17 @@ def tile_row(event: Event) -> dict[str, Any]:
     return {name: event.get(name) for name in _FIELDS}
 
 
+def shown(text: str) -> str:
+    """Return foreign text for the terminal: control characters, and marks that reverse the direction, as escapes."""
+    return "".join(_escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return char.encode("unicode_escape").decode() if char.isascii() else f"\\u{ord(char):04x}"
+    return char
+
+
 def number(value: Any, unit: str = "", digits: int = 2) -> str:
     """Return a number with its unit, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}{unit}"
@@ -48,9 +61,9 @@ def number(value: Any, unit: str = "", digits: int = 2) -> str:
 def tile_line(event: Event) -> str:
     """Return one line about a tile: name, grade, blur in px and nm, decision, seconds."""
     name = str(event["key"])
-    what = event.get("error") or event.get("reason") or ""
+    what = shown(str(event.get("error") or event.get("reason") or ""))
     return (
-        f"{name:<32} {event.get('verdict') or '-':<10} {number(event.get('sigma_px'), ' px'):>9} "
+        f"{shown(name):<32} {event.get('verdict') or '-':<10} {number(event.get('sigma_px'), ' px'):>9} "
         f"{number(event.get('sigma_nm'), ' nm', 1):>9}  {event['decision']:<10} {event['seconds']:6.2f} s  {what}"
     )
 
@@ -58,7 +71,7 @@ def tile_line(event: Event) -> str:
 def _failure(event: Event) -> str:
     """Return one line about a tile that could not be done, with its name once."""
     where, sign, what = str(event["error"]).partition(": ")
-    return f"failed: {event['key']}: {what if sign and where.endswith(event['path']) else event['error']}"
+    return shown(f"failed: {event['key']}: {what if sign and where.endswith(event['path']) else event['error']}")
 
 
 @contextmanager
@@ -156,8 +169,15 @@ def say_summary(summary: Summary, out: Path, *more: str) -> None:
     words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
     rate = f" ({number(summary.pixels / 1e6 / summary.seconds, ' Mpx/s', 1)})" if summary.pixels else ""
     typer.echo(f"{words or 'nothing to do'} in {summary.seconds:.1f} s{rate}", err=True)
+    say_warnings(summary.warnings)
     made = [path for name in (LOG, RETAKES, REPORT, *more) for path in sorted(out.glob(name))]
     typer.echo("  ".join(f"{path}{os.sep}" if path.is_dir() else str(path) for path in made), err=True)
+
+
+def say_warnings(warnings: Warnings) -> None:
+    """Print the warnings of a run, a line for each kind."""
+    for line in warnings.lines():
+        typer.echo(f"warning: {shown(line)}", err=True)
 
 
 def say_volume(summary: Summary, out: str) -> None:
@@ -165,6 +185,7 @@ def say_volume(summary: Summary, out: str) -> None:
     words = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
     what = f"{words}, each a section of a block," if words else "nothing to do"
     typer.echo(f"{what} in {summary.seconds:.1f} s", err=True)
+    say_warnings(summary.warnings)
     typer.echo(f"{out}  {out.rstrip('/')}.refocal", err=True)
 
 

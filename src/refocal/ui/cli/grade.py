@@ -15,12 +15,13 @@ from refocal.core.values import Contrast, Frames, Reach
 from refocal.engine.job import Part, Progress
 from refocal.engine.loop import run
 from refocal.engine.memory import ArraySink
+from refocal.engine.tiles.contrasts import Contrasts
 from refocal.engine.tiles.listing import are_plain
 from refocal.engine.tiles.tiles import TileSource, estimate_contrast
 from refocal.eventlog.log import Event
 from refocal.ui.cli import Panel, app
 from refocal.ui.cli._options import AsJson, Gate, Given, Limits, contrast_of, limits_of
-from refocal.ui.cli._show import watching
+from refocal.ui.cli._show import say_warnings, watching
 
 
 @app.command("grade", rich_help_panel=Panel.DAILY)
@@ -47,6 +48,9 @@ def grade(
     with watching(lines=not as_json, as_json=as_json, quiet=False) as progress:
         looking = _Looking(source, progress)
         summary = run(looking, None, ArraySink(keep=False), gate=judge, progress=looking.settle)
+    if isinstance(source, TileSource) and isinstance(source.contrast, Contrasts):
+        summary.warnings.say(source.contrast.said, "")
+    say_warnings(summary.warnings)
     raise typer.Exit(1 if summary.failed else 0)
 
 

@@ -24,7 +24,7 @@ from refocal.core.version import __version__
 from refocal.eventlog.log import read_log
 from refocal.ui.report import drawing
 from refocal.ui.report.pictures import INSET_PX, OVERVIEW_PX, Locate, Locators, Pictures, depict
-from refocal.ui.report.summary import DECISIONS, RETAKE_LINE, Digest, Tile, summarise
+from refocal.ui.report.summary import DECISIONS, RETAKE_LINE, Digest, Tile, contrast_in, summarise
 
 __all__ = ["write_report"]
 
@@ -68,7 +68,7 @@ def write_report(
     found = summarise(read_log(log))
     raw = _inputs(found) if inputs is None else [inputs] if isinstance(inputs, Path) else list(inputs)
     locators = Locators(_locate(raw), _locate([log.parent]), _locate([truth] if truth else []))
-    shown = [depict(tile, locators, _contrast(found)) for tile in choose(found.tiles, max_pictures)]
+    shown = [depict(tile, locators, tile.contrast or _contrast(found)) for tile in choose(found.tiles, max_pictures)]
     page = _render(found, shown, title)
     with writing(Path(html_path), tag=str(os.getpid())) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
@@ -116,11 +116,7 @@ def _inputs(found: Digest) -> list[Path]:
 def _contrast(found: Digest) -> Contrast | None:
     """Return the contrast of the last run, where it says one."""
     job = found.jobs[-1].get("job") if found.jobs else None
-    pair = job.get("contrast") if isinstance(job, Mapping) else None
-    try:
-        return Contrast(float(pair[0]), float(pair[1])) if pair else None
-    except (TypeError, ValueError, IndexError, KeyError):
-        return None
+    return contrast_in(job) if isinstance(job, Mapping) else None
 
 
 def _render(found: Digest, shown: Sequence[Pictures], title: str) -> str:
@@ -145,6 +141,7 @@ def _render(found: Digest, shown: Sequence[Pictures], title: str) -> str:
         retakes=[t for t in found.tiles if t.decision == "retake"][:_LISTED],
         unread=unread[:_LISTED],
         listed=_LISTED,
+        warned=found.warnings.lines(),
         inset_px=INSET_PX,
         overview_px=OVERVIEW_PX,
         table=_table(found.tiles, shown),

@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from refocal.core.values import Contrast
 from refocal.eventlog import fields
 from refocal.eventlog.current import latest
 from refocal.eventlog.fields import Event
+from refocal.eventlog.warnings import Warnings
 
 DECISIONS = {
     "restored": "restored",
@@ -42,6 +44,8 @@ class Tile:
     output: str | None
     stage_nm: tuple[float, float] | None
     """(x, y)."""
+    contrast: Contrast | None = None
+    """The counts that meant 0 and 1, where they are not the range of the number format."""
 
     @property
     def sigma_px(self) -> float | None:
@@ -77,6 +81,8 @@ class Digest:
     megapixels: float
     jobs: tuple[Mapping[str, Any], ...]
     """The events that began a run."""
+    warnings: Warnings = field(default_factory=Warnings)
+    """What the latest events of the tiles say."""
 
     @property
     def retake_share(self) -> float | None:
@@ -89,11 +95,12 @@ def summarise(events: Iterable[Event]) -> Digest:
     """Digest the events of a log, in the order of writing; never fails on the content of an event."""
     events = list(events)
     named = [event for event in events if event.get("event") != "tile" or isinstance(event.get("key"), str)]
-    tiles = tuple(_tile(number, event) for number, event in enumerate(latest(named).values()))
+    last = latest(named)
+    tiles = tuple(_tile(number, event) for number, event in enumerate(last.values()))
     counts = Counter(tile.decision for tile in tiles)
     area = sum((t.numbers["height"] or 0) * (t.numbers["width"] or 0) for t in tiles)
     jobs = tuple(event for event in events if event.get("event") == "job")
-    return Digest(tiles, {d: counts[d] for d in DECISIONS}, _seconds(events), area / 1e6, jobs)
+    return Digest(tiles, {d: counts[d] for d in DECISIONS}, _seconds(events), area / 1e6, jobs, Warnings(last.values()))
 
 
 def _tile(number: int, event: Event) -> Tile:
@@ -111,7 +118,17 @@ def _tile(number: int, event: Event) -> Tile:
         path=path,
         output=output if isinstance(output, str) else None,
         stage_nm=fields.stage_nm(event),
+        contrast=contrast_in(event),
     )
+
+
+def contrast_in(found: Mapping[str, Any]) -> Contrast | None:
+    """Return the contrast that an event or a job names, None where it names none."""
+    pair = found.get("contrast")
+    try:
+        return Contrast(float(pair[0]), float(pair[1])) if pair else None
+    except (TypeError, ValueError, IndexError, KeyError):
+        return None
 
 
 def _text(value: object) -> str:
