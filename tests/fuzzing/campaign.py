@@ -68,7 +68,7 @@ class Row:
 
 def campaign(name: str, first: int, count: int, seconds: float, progress: Path | None = None) -> Row:
     """Give `count` damaged inputs to a reader, seeds from `first` on, or as many as there is time for."""
-    row, until = Row(name), time.monotonic() + seconds
+    row = Row(name)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         reader = READERS[name]
         sound = Path(scratch) / "sound"
@@ -76,6 +76,7 @@ def campaign(name: str, first: int, count: int, seconds: float, progress: Path |
         reader.sound(sound)
         for variant in sorted(sound.iterdir()):  # a sound input is read, and what it takes is not counted
             reader.read(_fresh(variant, Path(scratch)))
+        until = time.monotonic() + seconds
         for seed in range(first, first + count):
             if time.monotonic() > until:
                 break

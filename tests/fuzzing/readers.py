@@ -383,6 +383,28 @@ def _read_records(folder: Path) -> None:
     found.write_log()
 
 
+def _checkpoint(folder: Path) -> None:
+    import torch
+
+    net = registry.make("nets", "student", channels=1, width=4, blocks=1).state_dict()
+    (folder / "a").mkdir()
+    content = {
+        "recipe": "{}",
+        "step": 3,
+        "net": net,
+        "mean": None,
+        "scores": {"psnr": 30.0},
+        "optimiser": {"state": {}},
+    }
+    torch.save(content, folder / "a" / "last.ckpt")
+
+
+def _read_checkpoint(folder: Path) -> None:
+    from refocal.learn import checkpoints
+
+    checkpoints.read(folder / "last.ckpt")
+
+
 def _experiments(folder: Path) -> None:
     _copies(folder, *sorted((RECIPES / "experiment").glob("s*.yaml")), name="experiment.yaml")
 
@@ -411,6 +433,7 @@ READERS: dict[str, Reader] = {
     "scheduler": Reader(_scheduler, _read_scheduler),
     "records": Reader(_records, _read_records),
     "recordings": Reader(_recordings, _read_recordings),
+    "checkpoint": Reader(_checkpoint, _read_checkpoint),
     "calibration": Reader(_calibration, _read_calibration, _damage_calibration),
     "model torch": Reader(_model, partial(_read_model, "torch"), _damage_model),
     "model openvino": Reader(_model, partial(_read_model, "openvino"), _damage_model),

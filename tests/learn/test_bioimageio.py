@@ -17,7 +17,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from refocal.core import registry
-from refocal.core.errors import BadModelError, UsageError
+from refocal.core.errors import BadModelError, UnsupportedError, UsageError
 from refocal.core.values import Contrast, Frames
 from refocal.engine import backends
 from refocal.learn.export.onnx_graph import reach_of
@@ -245,4 +245,90 @@ def test_a_network_that_changes_the_size_is_refused(tmp_path: Path, rng: np.rand
     content = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     restorer = load(described(tmp_path, content))
     with pytest.raises(BadModelError, match="keeps the size"):
+        restorer([noise(rng)])
+
+
+def at(said: dict, *keys: object):
+    for key in keys:
+        said = said[key]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            lambda s: at(s, "inputs", 0).update(shape={"min": [1, 1, float("inf"), 32], "step": [0, 0, 1, 1]}),
+            "sizes are",
+        ),
+        (lambda s: at(s, "inputs", 0).update(shape={"min": [1, 1, 32.5, 32], "step": [0, 0, 1, 1]}), "sizes are"),
+        (lambda s: at(s, "inputs", 0).update(shape={"min": [1, 1, 10**18, 10**18], "step": [0, 0, 1, 1]}), "sizes are"),
+        (lambda s: at(s, "inputs", 0).update(shape={"min": [1, 1, -4, -4], "step": [0, 0, 1, 1]}), "sizes are"),
+        (lambda s: at(s, "inputs", 0).update(shape={"min": [1, 1, 8, 8], "step": [0, 0, 50_000, 50_000]}), "steps of"),
+        (lambda s: at(s, "inputs", 0).update(shape=[1, 1, 100_000, 100_000]), "up to 4096"),
+        (lambda s: at(s, "inputs", 0).update(shape=[1, 10**6, 64, 64]), "channels"),
+        (lambda s: at(s, "inputs", 0).update(shape=[1, 1, float("nan"), 64]), "sizes are"),
+        (lambda s: at(s, "inputs", 0).update(axes="bcyyx", shape=[1, 1, 64, 64, 64]), "axes"),
+        (lambda s: at(s, "outputs", 0).update(halo=[0, 0, float("inf"), 4]), "sizes are"),
+        (
+            lambda s: at(s, "inputs", 0).update(preprocessing=[{"name": "scale_linear", "kwargs": {"gain": 1e300}}]),
+            "no use",
+        ),
+        (lambda s: at(s, "inputs", 0).update(preprocessing=[{"name": "x" * 9000}]), "not known"),
+        (lambda s: s.update(weights={"x" * 9000: {}}), "weights of the kind"),
+        (lambda s: at(s, "weights", "onnx").update(source="../../etc/passwd"), "outside"),
+        (lambda s: at(s, "weights", "onnx").update(source="/etc/passwd"), "not inside"),
+    ],
+)
+def test_descriptions_out_of_bounds_are_refused(tmp_path: Path, change, why: str) -> None:
+    with pytest.raises(BadModelError, match=why) as refused:
+        load(edited(described(tmp_path, graph()), change))
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+
+
+def zipped(folder: Path, **files: bytes) -> Path:
+    described(folder, graph())
+    path = folder / "package.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / "rdf.yaml", "rdf.yaml")
+        archive.writestr("w.onnx", files.get("weights", (folder / "w.onnx").read_bytes()))
+    return path
+
+
+def test_archives_that_unpack_to_more_than_weights_do_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path, weights=bytes(200 << 20))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(BadModelError, match="unpacks to"):
+        load(path)
+
+
+def test_damaged_archives_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = zipped(tmp_path)
+    content = path.read_bytes()
+    for at_ in rng.integers(0, len(content), 150):
+        damaged = bytearray(content)
+        damaged[at_] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(damaged))
+        try:
+            load(path)
+        except BadModelError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_weights_in_other_files_of_a_package_are_refused(tmp_path: Path) -> None:
+    model = onnx.load_from_string(graph())
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("float_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "other.bin"
+    (tmp_path / "other.bin").write_bytes(bytes(64))
+    with pytest.raises(BadModelError, match="weights in other files"):
+        load(described(tmp_path, model.SerializeToString()))
+
+
+def test_answers_that_are_no_numbers_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    restorer = load(described(tmp_path, graph(gain=float("nan"))))
+    with pytest.raises(UnsupportedError, match="not finite"):
         restorer([noise(rng)])

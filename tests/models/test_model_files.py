@@ -1,8 +1,10 @@
 """Model files: what was written is read, and nothing damaged is believed."""
 
 import json
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from refocal.core.errors import BadModelError, UnknownPartError
 from refocal.core.values import UNIT, Frames
 from refocal.engine import backends
 from refocal.learn.export import onnx_graph
 from refocal.models import header, torch_weights
+from refocal.models.onnx_file import refuse_external
 from refocal.parts.nets.burst import Burst
 from refocal.parts.nets.gran import GRAN
 
@@ -195,3 +199,121 @@ def test_shipped_models_agree_on_every_runtime(name: str, rng: np.random.Generat
     (expected,) = backends.learned(name, "torch", device="cpu")(given)
     (got,) = backends.learned(name, "openvino", precision="f32")(given)
     assert np.abs(expected.counts - got.counts).max() < 1e-4
+
+
+def remade(model: Path, folder: Path, **changes: dict) -> Path:
+    """Copy a model with other words in its header, sealed as if they were its own."""
+    path = copy(model, folder)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + size])
+    about = json.loads(table["__metadata__"]["refocal"])
+    for name, change in changes.items():
+        about[name] = {**about[name], **change} if isinstance(change, dict) else change
+    table["__metadata__"] = {"refocal": json.dumps(about), "seal": "0" * 64}
+    head = json.dumps(table, separators=(",", ":")).encode()
+    path.write_bytes(header.seal(len(head).to_bytes(8, "little") + head) + content[8 + size :])
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"options": {name: 10**9}} for name in ("blocks", "width", "channels", "hr_blocks")),
+        {"options": {"blocks": 1000}},
+        {"options": {"blocks": 1000, "width": 1000}},
+        {"options": {"width": 16}},
+        {"options": {"blocks": -1}},
+        {"options": {"blocks": "x"}},
+        {"options": {"blocks": [1] * 10_000}},
+        {"net": "sgpn", "options": {"encoder": [1000] * 5, "decoder": [1000] * 5, "window": 1024}},
+        {"net": "contour", "options": {"levels": 1000}},
+        {"net": "os.system"},
+        {"net": "../gran"},
+        {"reach": {"window": 65536}},
+        {"reach": {"halo": 65536}},
+        {"reach": {"multiple": 4096}},
+        {"reach": {"window": 100, "halo": 50}},
+        {"channels": 10**9},
+        {"frames": -1},
+    ],
+)
+def test_a_header_that_its_tensors_do_not_bear_out_is_refused_at_once(
+    model: Path, tmp_path: Path, changes: dict
+) -> None:
+    path = remade(model, tmp_path, **changes)
+    torch_weights.load(model)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(BadModelError) as refused:
+        torch_weights.load(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 700
+    assert time.process_time() - began < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"reach": {"window": 1024}}, {"reach": {"context": False}}, {"channels": 2}, {"reach": {"window": 65536}}],
+)
+def test_a_header_that_its_graph_does_not_bear_out_is_refused(
+    model: Path, tmp_path: Path, runtime: str, changes: dict
+) -> None:
+    path = remade(model, tmp_path, **changes)
+    began = time.process_time()
+    with pytest.raises(BadModelError) as refused:
+        backends.learned(path, runtime, threads=1)([Frames(np.zeros((1, 32, 32), np.float32), contrast=UNIT)])
+    assert "\n" not in str(refused.value)
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("where", ["graph", "attribute", "subgraph", "function", "sparse"])
+@pytest.mark.parametrize("location", ["beside.bin", "../../secret.bin", "/etc/passwd"])
+def test_weights_in_other_files_are_refused(tmp_path: Path, where: str, location: str) -> None:
+    tensor = helper.make_tensor("w", TensorProto.FLOAT, [1], [0.5])
+    tensor.ClearField("float_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+    node = helper.make_node("Identity", ["image"], ["restored"])
+    graph = helper.make_graph([node], "g", [], [])
+    content = helper.make_model(graph)
+    if where == "graph":
+        content.graph.initializer.append(tensor)
+    elif where == "sparse":
+        content.graph.sparse_initializer.add().values.CopyFrom(tensor)
+    elif where == "attribute":
+        content.graph.node[0].attribute.append(helper.make_attribute("value", tensor))
+    elif where == "subgraph":
+        content.graph.node[0].attribute.append(
+            helper.make_attribute("body", helper.make_graph([], "b", [], [], [tensor]))
+        )
+    else:
+        content.functions.add().node.add().attribute.append(helper.make_attribute("value", tensor))
+    with pytest.raises(BadModelError, match="weights in other files"):
+        refuse_external(content.SerializeToString(), "a.onnx")
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message."""
+    size, length = len(content), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + content
+
+
+def test_graphs_within_graphs_and_other_bytes_are_refused() -> None:
+    graph = b""
+    for _ in range(1000):
+        graph = field(1, field(5, field(6, graph)))  # a node with an attribute that holds a graph
+    for content in (field(7, graph), field(7, graph)[:-9], field(7, b"\xff" * 100), b"\xff" * 100, b"\x3b"):
+        with pytest.raises(BadModelError) as refused:
+            refuse_external(content, "a.onnx")
+        assert "\n" not in str(refused.value)
+
+
+def test_shipped_models_keep_their_weights_inside() -> None:
+    for name in header.shipped():
+        refuse_external(header.find(name).with_suffix(".onnx").read_bytes(), name)

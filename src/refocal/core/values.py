@@ -57,11 +57,12 @@ class Contrast:
         """Scale contrast units back to `dtype`, clipped to its finite range, and rounded to nearest for integers."""
         dtype = np.dtype(dtype)
         scaled = unit * np.float32(self.high - self.low) + np.float32(self.low)
+        total = float(scaled.sum(dtype=np.float64))
+        if math.isnan(total) or (math.isinf(total) and dtype.kind in "ui"):
+            raise UnsupportedError("there is no count for pixels that are not finite, and the result has such pixels")
         if dtype.kind not in "ui":
             limit = np.float32(min(np.finfo(dtype).max, np.finfo(np.float32).max))
             return np.clip(scaled, -limit, limit, out=scaled).astype(dtype)
-        if not math.isfinite(scaled.sum(dtype=np.float64)):
-            raise UnsupportedError("there is no count for pixels that are not finite, and the result has such pixels")
         info = np.iinfo(dtype)
         np.rint(scaled, out=scaled)
         return np.clip(scaled.astype(np.float64) if dtype.itemsize > 2 else scaled, info.min, info.max).astype(dtype)

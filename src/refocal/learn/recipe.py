@@ -37,7 +37,7 @@ class Recipe(BaseModel):
     sections: int = Field(1, ge=1, description="consecutive pages of a stack in one example, for folds and 3-D nets")
     frames: tuple[int, int] | None = Field(None, description="frames of a burst, least and most; drawn for each step")
     patch: int = Field(96, ge=16)
-    batch: int = Field(16, ge=1)
+    batch: int = Field(16, ge=1, le=1 << 16)
     steps: int = Field(ge=1)
     lr: float = Field(1e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)

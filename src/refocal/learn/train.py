@@ -20,8 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from refocal.core import registry
 from refocal.core.atomic import writing
-from refocal.core.errors import BadModelError, BadOptionError, DivergedError
+from refocal.core.errors import BadModelError, BadOptionError, DivergedError, quoted
 from refocal.core.values import Degradation, Example
+from refocal.learn import checkpoints
 from refocal.learn.examples.tiles import Tiles, draw_examples
 from refocal.learn.export.model_header import header_of
 from refocal.learn.recipe import Recipe
@@ -173,8 +174,9 @@ def _tensors(start: str, channels: int) -> Mapping[str, Tensor]:
 
         return timm_tensors(start.removeprefix("timm:"), channels)
     if (path := Path(start)).suffix == ".ckpt":
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(loaded["mean"] or loaded["net"])
+        loaded = checkpoints.read(path)
+        found = loaded["mean"] or loaded["net"]
+        return {n: t for n, t in found.items() if isinstance(t, Tensor)} if isinstance(found, dict) else {}
     return dict(torch_weights.load(header.find(start)).state_dict())
 
 
@@ -297,17 +299,28 @@ class _State:
         if not last.exists():
             good = "no checkpoint was made before; start again with a smaller lr, or with clip=1"
         else:
-            step = torch.load(last, map_location="cpu", weights_only=True)["step"]
+            step = checkpoints.read(last)["step"]
             good = f"{last} holds step {step}, the last good one; give it as start= with a smaller lr and another --out"
         return DivergedError(f"training stopped after step {self.step}: {what}; {good}")
 
     def resume(self, path: Path) -> None:
         if not path.exists():
             return
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if json.loads(content["recipe"]) != json.loads(self.recipe.model_dump_json()):
+        content = checkpoints.read(path)
+        try:
+            same = json.loads(content["recipe"]) == json.loads(self.recipe.model_dump_json())
+        except (TypeError, ValueError):
+            same = False
+        if not same:
             raise BadModelError(f"{path} was made by another recipe; give another folder or remove it")
-        self.step, self.seconds, self.compute = content["step"], content["seconds"], content["compute"]
+        try:
+            self._take(content)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise BadModelError(f"{path} does not fit its recipe ({quoted(str(error), 120)}); remove it") from error
+
+    def _take(self, content: Mapping[str, Any]) -> None:
+        self.step, self.seconds = int(content["step"]), float(content["seconds"])
+        self.compute = content["compute"]
         self.scores, self.latest = content["scores"], content["latest"]
         self.net.load_state_dict(content["net"])
         if self.mean is not None:

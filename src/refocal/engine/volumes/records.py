@@ -58,7 +58,7 @@ class BlockRecords:
             job: dict[str, Any] = found["job"]
             if found["job_sha256"] != job_sha256(job):
                 raise ValueError("the hash is of something else")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreadableError(f"{self.place.url}/{JOB}: is damaged ({error}); begin with --overwrite") from error
         self.sha256 = found["job_sha256"]
         return job
@@ -88,7 +88,7 @@ class BlockRecords:
         """Return the record of a block under this job."""
         try:
             found = json.loads(self.place.read(_name(key)) or b"null")
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) and found.get("job_sha256") == self.sha256 else None
 
@@ -101,7 +101,7 @@ class BlockRecords:
         for name in self.place.names("blocks"):
             try:
                 found = json.loads(self.place.read(name) or b"null")
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(found, dict) and found.get("job_sha256") == self.sha256:
                 yield found

@@ -12,6 +12,7 @@ from typing import Any
 
 from refocal.core import registry
 from refocal.core.atomic import writing
+from refocal.core.documents import DocumentError, read_json
 from refocal.core.errors import BadOptionError, DivergedError, UsageError
 from refocal.core.values import Restorer
 from refocal.learn.evaluate.scores import evaluate
@@ -115,8 +116,11 @@ def _run(
 def _finished(path: Path, recipe: Recipe) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    content = json.loads(path.read_text())
-    if content["recipe_sha256"] != recipe.sha256:
+    try:
+        content = read_json(path.read_bytes(), finite=False)
+        made_by, scores = content["recipe_sha256"], dict(content["scores"])
+    except (DocumentError, LookupError, OSError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is damaged; remove {path.parent}, and the run is made again") from error
+    if made_by != recipe.sha256:
         raise UsageError(f"{path.parent} was made by another recipe; choose another output or remove that folder")
-    scores: dict[str, Any] = content["scores"]
     return scores

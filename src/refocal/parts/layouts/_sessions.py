@@ -9,7 +9,8 @@ from typing import Any
 NEWEST = 1024
 
 _NUMBER = r"(-?\d{1,15}(?:\.\d{1,9})?)"
-_ACCEPTED = re.compile(rf"([^;]+\.tiff?);{_NUMBER};{_NUMBER};{_NUMBER};(\d{1, 9})", re.ASCII | re.IGNORECASE)
+_COUNT = r"(\d{1,9})"
+_ACCEPTED = re.compile(rf"([^;]+\.tiff?);{_NUMBER};{_NUMBER};{_NUMBER};{_COUNT}", re.ASCII | re.IGNORECASE)
 _SLICE = re.compile(r"(.*_s)(\d{5})(\D*)", re.ASCII | re.DOTALL)
 _FIELDS = {
     key: re.compile(rf"'{key}': {value}", re.ASCII)

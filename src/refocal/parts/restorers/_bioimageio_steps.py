@@ -23,15 +23,16 @@ class Steps:
     def applied(self, image: Pixels) -> tuple[Pixels, Undo]:
         """Return what the steps make of an image, and what undoes their scaling of it."""
         gain, offset = 1.0, 0.0  # of the answer: image = gain * answer + offset
-        for name, settings in self.named:
-            if name == "clip":
-                image = np.clip(image, settings.get("min"), settings.get("max")).astype(np.float32)
-            elif name == "sigmoid":
-                image = (1 / (1 + np.exp(-image))).astype(np.float32)
-            else:
-                a, b = _SCALINGS[name](image, settings)
-                image = image * np.float32(a) + np.float32(b)
-                gain, offset = gain / a, offset - gain * b / a
+        with np.errstate(all="ignore"):
+            for name, settings in self.named:
+                if name == "clip":
+                    image = np.clip(image, settings.get("min"), settings.get("max")).astype(np.float32)
+                elif name == "sigmoid":
+                    image = (1 / (1 + np.exp(-image))).astype(np.float32)
+                else:
+                    a, b = _SCALINGS[name](image, settings)
+                    image = image * np.float32(a) + np.float32(b)
+                    gain, offset = gain / a, offset - gain * b / a
         if not math.isfinite(image.sum(dtype=np.float64)):
             raise UnsupportedError(f"the network's steps {quoted([n for n, _ in self.named])} make pixels of no number")
         return image, lambda answer: answer * np.float32(gain) + np.float32(offset)
