@@ -11,8 +11,11 @@ ended by Ctrl-C, a watch and the dashboard, then exits with 0.
 import importlib
 import pkgutil
 import sys
+import warnings
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from functools import partial
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -61,8 +64,10 @@ def main() -> None:
     """Run the command line; every error is one line."""
     given = sys.argv[1:]
     try:
-        load(given[0] if given else None)
-        code = app(given or ["--help"], standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_warn, warnings.showwarning)
+            load(given[0] if given else None)
+            code = app(given or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
     except (RefocalError, OSError) as error:
@@ -87,6 +92,14 @@ def load(command: str | None = None) -> None:
         importlib.import_module(f"refocal.ui.cli.{name}")
     order = (*Panel,)  # `list` is a command of this package by now
     app.registered_commands.sort(key=lambda one: (order.index(one.rich_help_panel), one.name or ""))
+
+
+def _warn(others: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Show a warning of our own as one line."""
+    if category.__module__.partition(".")[0] == "refocal":
+        print(f"refocal: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    else:
+        others(message, category, *where)
 
 
 def _say(error: object, code: int) -> NoReturn:
