@@ -59,7 +59,8 @@ def test_a_log_that_changes_meanwhile_costs_the_tile_to_be_done_again(tmp_path: 
     path = write(tmp_path, tile("a"), tile("b"))
     with Earlier(path, JOB).settled as settled:
         path.write_bytes(then)
-        assert settled.get("a") is None and settled.get("b") is None
+        assert settled.get("a") is None
+        assert settled.get("b") is None
 
 
 DAMAGE = {
@@ -123,7 +124,7 @@ def peak(path: Path, use: object) -> int:
     ids=["resume", "report"],
 )
 def test_memory_of_a_line(tmp_path: Path, use: object, most: int) -> None:
-    facts = {name: 1.25 for name in ("sigma_px", "noise", "height", "width", "seconds", "x1", "x2", "x3", "x4")}
+    facts = dict.fromkeys(("sigma_px", "noise", "height", "width", "seconds", "x1", "x2", "x3", "x4"), 1.25)
     sizes = []
     for count in (2000, 6000):
         path = write(tmp_path, *(tile(f"S1/m{i:06d}/t_{i:08d}.tif", reason="sharp", **facts) for i in range(count)))
