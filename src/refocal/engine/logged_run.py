@@ -1,7 +1,7 @@
 """A run with its log: refuse the output of another job, log the first line, run, log the last.
 
-The log is read once, before the run begins; the events of the run are added to what was read. Where another process
-has added to the same log, as shards may, it is read again for the list of retakes.
+The log is read once, before the run begins, and not held; the events of the run are added to its list of retakes. Where
+another process has added to the same log, as shards may, it is read again for that list.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,8 @@ from typing import Any
 
 from refocal.core.errors import UsageError
 from refocal.engine.loop import Journal, Summary
-from refocal.eventlog.log import LOG, Event, Log, Retakes, done, job_sha256, read_log, retake_table, write_retakes
+from refocal.eventlog.log import LOG, Event, Log, Retakes, job_sha256, read_log, retake_table, write_retakes
+from refocal.eventlog.resume import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def logged_run(
     work: Callable[[Begun], Summary],
     *,
     overwrite: bool = False,
-    replaced: Callable[[Sequence[Event]], object] = lambda events: None,
+    replaced: Callable[[Sequence[Event]], object] | None = None,
     retakes: Path | None = None,
     alone: bool = True,
     facts: Mapping[str, Any] | None = None,
@@ -69,17 +70,15 @@ def logged_run(
     path, digest = out / LOG, job_sha256(resolved)
     with Log(path, alone=alone) as log:
         size = path.stat().st_size
-        events = list(read_log(path))
-        if overwrite:
-            replaced(events)
-        else:
-            _refuse_other_job(out, events, resolved, digest)
-        listed = Retakes(events)
-        settled = done(events, digest)
-        before = [event for event in events if event.get("job_sha256") == digest and event["event"] != "tile"]
-        del events
-        log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs], **(facts or {}))
-        summary = work(Begun(_Noting(log, listed), digest, settled, before))
+        if overwrite and replaced is not None:
+            replaced(list(read_log(path)))
+        earlier = Earlier(path, digest)
+        if not overwrite:
+            _refuse_other_job(out, earlier.last_job, resolved, digest)
+        listed = earlier.retakes
+        with earlier.settled as settled:
+            log.start(resolved, inputs=[str(Path(given).resolve()) for given in inputs], **(facts or {}))
+            summary = work(Begun(_Noting(log, listed), digest, settled, earlier.aside))
         log.append({"event": "end", "counts": summary.counts, "seconds": summary.seconds, "pixels": summary.pixels})
         log.refuse_gone()
         only_ours = path.stat().st_size == size + log.written
@@ -100,12 +99,11 @@ class _Noting:
         return stamped
 
 
-def _refuse_other_job(out: Path, events: Sequence[Event], resolved: Mapping[str, Any], digest: str) -> None:
+def _refuse_other_job(out: Path, last: Event | None, resolved: Mapping[str, Any], digest: str) -> None:
     """Refuse an output whose last job differs; say in what."""
-    jobs = [event for event in events if event["event"] == "job" and event.get("job")]
-    if not jobs or jobs[-1].get("job_sha256") == digest:
+    if last is None or last.get("job_sha256") == digest:
         return
-    changed = differences(jobs[-1]["job"], resolved)
+    changed = differences(last["job"], resolved)
     raise UsageError(f"{out} holds the work of another job ({changed}); choose another output or pass --overwrite")
 
 

@@ -19,10 +19,12 @@ import os
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +37,7 @@ except ModuleNotFoundError:  # Windows
 
 from refocal.core.atomic import writing
 from refocal.core.errors import UsageError, WriteError
+from refocal.core.natural_order import natural
 from refocal.core.plain_files import open_plain
 from refocal.eventlog.current import TO_RETAKE, latest
 from refocal.eventlog.fields import Event as Event
@@ -43,7 +46,12 @@ LOG = "log.jsonl"
 """Name of the log in its output folder."""
 
 _RETAKE_COLUMNS = ("path", "page", "verdict", "reason", "sigma_px", "sigma_nm", "noise")
-_SETTLED = frozenset({"restored", "kept", "retake", "no_content"})
+SETTLED = frozenset({"restored", "kept", "retake", "no_content"})
+"""Decisions after which a tile need not be done again under the same job."""
+
+_LONGEST = 1 << 26  # bytes of a line: the first one of a run names all its inputs
+_DEEPEST = 64
+_NOT_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the rest of the surrogates stands for bytes of file names
 
 _NONE = type(None)
 _FIELDS: Mapping[str, tuple[type, ...]] = {
@@ -51,6 +59,10 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "size": (int, _NONE), "mtime_ns": (int, _NONE), "low": (int, float, _NONE), "high": (int, float, _NONE),
 }  # fmt: skip
 _NEEDED = {"tile": ("key",), "contrast": ("low", "high")}
+
+
+class DamagedLogWarning(UserWarning):
+    """A log holds lines that cannot be read as events."""
 
 
 class Log:
@@ -173,20 +185,84 @@ def job_sha256(job: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_plain(job), sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a log in the order of writing; skip torn and foreign lines. No file, no events."""
+def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number (from 1), offset and bytes of each line that ends with a newline; no file, no lines.
+
+    What is longer than any line of ours comes as an empty line: it is never held in memory. A last line without a
+    newline is one that is being written or that was torn, and is passed over unless it is whole.
+    """
     try:
         file = open_plain(path)
     except FileNotFoundError:
         return
+    offset = 0
     with file:
-        for line in file:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and _is_ours(event):
-                yield event
+        for number in count(1):
+            line = file.readline(_LONGEST)
+            start, offset = offset, offset + len(line)
+            if not line:
+                return
+            if len(line) == _LONGEST and not line.endswith(b"\n"):
+                while (more := file.readline(_LONGEST)) and not more.endswith(b"\n"):
+                    offset += len(more)
+                offset, line = offset + len(more), b"{\n"
+            if line.endswith(b"\n") or parsed(line) is not None:
+                yield number, start, line
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """Return the event of a line; None where it is damaged, or not one of ours."""
+    try:
+        event = json.loads(line.decode())
+        if line.count(b"[") + line.count(b"{") > _DEEPEST and _depth(event) > _DEEPEST:
+            return None
+        if b"\\u" in line and _NOT_TEXT.search(json.dumps(event, ensure_ascii=False)):
+            return None
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and _is_ours(event) else None
+
+
+class Damage:
+    """Counts the lines of a log that cannot be used; says so in one warning.
+
+    Parameters
+    ----------
+    path
+        The log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lines, self._first = Path(path), 0, 0
+
+    def add(self, number: int, line: bytes) -> None:
+        """Count a line, unless it is blank."""
+        if line.strip():
+            self._lines, self._first = self._lines + 1, self._first or number
+
+    def warn(self) -> None:
+        """Warn of what was counted, if anything was."""
+        if self._lines:
+            lines = "1 line" if self._lines == 1 else f"{self._lines:,} lines"
+            text = (
+                f"{lines} of {self._path.name} damaged or not refocal's, passed over; the first is line {self._first}"
+            )
+            warnings.warn(text, DamagedLogWarning, stacklevel=3)
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a log in the order of writing; no file, no events.
+
+    Damaged and foreign lines are passed over; in the end a `DamagedLogWarning` tells how many they were.
+    """
+    damage = Damage(path)
+    for number, _, line in lines(path):
+        event = parsed(line)
+        if event is None:
+            damage.add(number, line)
+        else:
+            yield event
+    damage.warn()
 
 
 def of_last_job(events: Sequence[Event]) -> list[Event]:
@@ -204,7 +280,7 @@ def done(events: Iterable[Event], job_sha256: str) -> dict[str, Event]:
     return {
         key: event
         for key, event in latest(events).items()
-        if event.get("job_sha256") == job_sha256 and event.get("decision") in _SETTLED
+        if event.get("job_sha256") == job_sha256 and event.get("decision") in SETTLED
     }
 
 
@@ -226,7 +302,7 @@ class Retakes:
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
-        self._rows: dict[str, Mapping[str, Any] | None] = {}
+        self._rows: dict[str, tuple[Any, ...]] = {}
         for event in events:
             self.add(event)
 
@@ -234,18 +310,24 @@ class Retakes:
         """Take the next event of the log."""
         if event["event"] != "tile":
             return
-        bad = event.get("decision") in TO_RETAKE
+        if event.get("decision") not in TO_RETAKE:
+            self.forget(event["key"])
+            return
         said = event.get("warnings")
         why = [event.get("reason") or event.get("error"), *(said if isinstance(said, list) else ())]
         row = {**event, "reason": "; warning: ".join(str(text) for text in why if text) or None}
-        self._rows[event["key"]] = {name: _plain(row.get(name)) for name in _RETAKE_COLUMNS} if bad else None
+        self._rows[event["key"]] = tuple(_plain(row.get(name)) for name in _RETAKE_COLUMNS)
+
+    def forget(self, key: str) -> None:
+        """Take a key off the list, if it is on it."""
+        self._rows.pop(key, None)
 
     def table(self) -> str:
-        """Return them as CSV with a header line, in the order in which their keys came first."""
+        """Return them as CSV with a header line, in natural order of their keys."""
         text = io.StringIO()
-        table = csv.DictWriter(text, _RETAKE_COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(row for row in self._rows.values() if row)
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(_RETAKE_COLUMNS)
+        table.writerows(self._rows[key] for key in sorted(self._rows, key=natural))
         return text.getvalue()
 
 
@@ -284,6 +366,15 @@ def _lock(file: FileIO, alone: bool) -> bool:
     except OSError:
         return True  # a file system without locks
     return True
+
+
+def _depth(value: Any) -> int:
+    """Return how many lists and objects of a document lie in each other at most."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+    return depth
 
 
 def _torn(file: FileIO) -> bool:

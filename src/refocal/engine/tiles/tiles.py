@@ -221,7 +221,7 @@ class TileSink:
         self.out = Path(out)
         self._source = source
         self._carry: Carry = carry
-        self._done = done or {}
+        self._done = {} if done is None else done
         self._scratch = self.out / SCRATCH / (job_sha256[:16] or "pages")
 
     def has(self, block: Block, /) -> bool:

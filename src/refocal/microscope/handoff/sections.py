@@ -15,6 +15,13 @@ from refocal.eventlog import fields
 from refocal.eventlog.current import Current, decided, imaging, is_newer
 from refocal.eventlog.fields import Event
 
+# What is handed over, and what decides what counts; the rest of a million events need not be held.
+_KEPT = (
+    "event", "key", "path", "page", "section", "tile", "taken", "decision", "verdict", "reason", "error", "size",
+    "mtime_ns", "region", "field", "beam", "grid", "pixel_nm", "height", "width", "mode", "sigma_px", "stage_x_nm",
+    "stage_y_nm", "scan_fault", "checked",
+)  # fmt: skip
+
 State = Literal["good", "retake", "waiting", "lost"]
 
 
@@ -119,7 +126,7 @@ def _latest(events: Iterable[Event]) -> tuple[list[Tile], dict[str, str]]:
     for event in events:
         if event["event"] == "section":
             states[str(event.get("section"))] = str(event.get("state"))
-        current.add(event)
+        current.add({name: event[name] for name in _KEPT if event.get(name) is not None})
     tiles = [_tile(key, event, current.verdicts.get(key)) for key, event in current.tiles.items()]
     # What a log says is never a way out of the output.
     return [tile for tile in tiles if not tile.path.is_absolute() and ".." not in tile.path.parts], states

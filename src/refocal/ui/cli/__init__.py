@@ -12,8 +12,11 @@ import importlib
 import os
 import pkgutil
 import sys
+import warnings
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from functools import partial
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -65,8 +68,10 @@ def main() -> None:
     # A program that was started with a closed output has none at all.
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
     try:
-        load(given[0] if given else None)
-        code = app(given or ["--help"], standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_warn, warnings.showwarning)
+            load(given[0] if given else None)
+            code = app(given or ["--help"], standalone_mode=False)
     except UsageError as error:
         _say(error, 2)
     except BrokenPipeError:
@@ -97,6 +102,14 @@ def load(command: str | None = None) -> None:
         importlib.import_module(f"refocal.ui.cli.{name}")
     order = (*Panel,)  # `list` is a command of this package by now
     app.registered_commands.sort(key=lambda one: (order.index(one.rich_help_panel), one.name or ""))
+
+
+def _warn(others: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Show a warning of our own as one line."""
+    if category.__module__.partition(".")[0] == "refocal":
+        print(f"refocal: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    else:
+        others(message, category, *where)
 
 
 def _say(error: object, code: int) -> NoReturn:

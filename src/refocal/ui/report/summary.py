@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from sys import intern
 from typing import Any
 
 from refocal.core.values import Contrast
 from refocal.eventlog import fields
-from refocal.eventlog.current import latest
 from refocal.eventlog.fields import Event
 from refocal.eventlog.warnings import Warnings
 
@@ -46,6 +46,7 @@ class Tile:
     """(x, y)."""
     contrast: Contrast | None = None
     """The counts that meant 0 and 1, where they are not the range of the number format."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def sigma_px(self) -> float | None:
@@ -93,14 +94,24 @@ class Digest:
 
 def summarise(events: Iterable[Event]) -> Digest:
     """Digest the events of a log, in the order of writing; never fails on the content of an event."""
-    events = list(events)
-    named = [event for event in events if event.get("event") != "tile" or isinstance(event.get("key"), str)]
-    last = latest(named)
-    tiles = tuple(_tile(number, event) for number, event in enumerate(last.values()))
+    jobs: list[Event] = []
+    clock = _Clock()
+    last: dict[str, Tile] = {}
+    for event in events:
+        clock.add(event)
+        key = event.get("key")
+        if event.get("event") == "job":
+            jobs.append(event)
+        elif event.get("event") == "tile" and isinstance(key, str):
+            last[key] = _tile(last[key].number if key in last else len(last), event)
+    tiles = tuple(last.values())
     counts = Counter(tile.decision for tile in tiles)
     area = sum((t.numbers["height"] or 0) * (t.numbers["width"] or 0) for t in tiles)
-    jobs = tuple(event for event in events if event.get("event") == "job")
-    return Digest(tiles, {d: counts[d] for d in DECISIONS}, _seconds(events), area / 1e6, jobs, Warnings(last.values()))
+    warnings = Warnings()
+    for tile in tiles:
+        for text in tile.warnings:
+            warnings.say(text, tile.name)
+    return Digest(tiles, {d: counts[d] for d in DECISIONS}, clock.seconds(), area / 1e6, tuple(jobs), warnings)
 
 
 def _tile(number: int, event: Event) -> Tile:
@@ -111,15 +122,20 @@ def _tile(number: int, event: Event) -> Tile:
         number=number,
         name=_text(event.get("path") or event["key"]),
         page=int(fields.number(event.get("page")) or 0),
-        decision=decision if decision in DECISIONS else "failed",
-        verdict=_text(event.get("verdict") or ""),
-        reason=_text(event.get("error") or event.get("reason") or ""),
+        decision=intern(decision) if decision in DECISIONS else "failed",
+        verdict=intern(_text(event.get("verdict") or "")),
+        reason=intern(_text(event.get("error") or event.get("reason") or "")),
         numbers={name: fields.number(event.get(name)) for name in _NUMBERS},
         path=path,
         output=output if isinstance(output, str) else None,
         stage_nm=fields.stage_nm(event),
         contrast=contrast_in(event),
+        warnings=_texts(event.get("warnings")),
     )
+
+
+def _texts(said: object) -> tuple[str, ...]:
+    return tuple(intern(_text(text)) for text in said if isinstance(text, str)) if isinstance(said, list) else ()
 
 
 def contrast_in(found: Mapping[str, Any]) -> Contrast | None:
@@ -138,13 +154,25 @@ def _text(value: object) -> str:
     )
 
 
-def _seconds(events: Iterable[Event]) -> float | None:
-    total, start, end = 0.0, None, None
-    for event in events:
+class _Clock:
+    """The wall time of the runs of a log, taken event by event."""
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._start: float | None = None
+        self._end: float | None = None
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
         now = fields.seconds(event.get("time"))
         if now is None:
-            continue
-        if event.get("event") == "job" and start is not None and end is not None:
-            total, start, end = total + end - start, now, now
-        start, end = now if start is None else start, now
-    return total + max(0.0, end - start) if start is not None and end is not None else None
+            return
+        if event.get("event") == "job" and self._start is not None and self._end is not None:
+            self._total, self._start = self._total + self._end - self._start, now
+        self._start, self._end = now if self._start is None else self._start, now
+
+    def seconds(self) -> float | None:
+        """Return the time from the start of each run to its last event, summed; None without any."""
+        if self._start is None or self._end is None:
+            return None
+        return self._total + max(0.0, self._end - self._start)
