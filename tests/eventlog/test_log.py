@@ -207,8 +207,8 @@ def test_retake_table_lists_what_is_bad_now(path, tmp_path):
         log.append(tile("mended", "restored"))
     write_retakes(retake_table(read_log(path)), tmp_path / "retake.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "retake.csv").read_text())))
-    assert [r["path"] for r in rows] == ["soft", "broken"]
-    assert rows[0] == {
+    assert [r["path"] for r in rows] == ["broken", "soft"]
+    assert rows[1] == {
         "path": "soft", "page": "0", "verdict": "retake", "reason": 'too soft, "very"',
         "sigma_px": "6.5", "sigma_nm": "26.0", "noise": "",
     }  # fmt: skip

@@ -318,6 +318,10 @@ class Retakes:
         row = {**event, "reason": "; warning: ".join(str(text) for text in why if text) or None}
         self._rows[event["key"]] = tuple(_plain(row.get(name)) for name in _RETAKE_COLUMNS)
 
+    def __contains__(self, key: object) -> bool:
+        """Say whether a key is on the list."""
+        return key in self._rows
+
     def forget(self, key: str) -> None:
         """Take a key off the list, if it is on it."""
         self._rows.pop(key, None)

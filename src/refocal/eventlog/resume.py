@@ -107,8 +107,9 @@ class Earlier:
         self.retakes = Retakes()
         hashes, offsets, damage = array("Q"), array("Q"), Damage(path)
         for number, offset, line in lines(path):
-            if (key := _quick_key(line)) is not None:
-                self.retakes.forget(key.decode())
+            # What takes a tile off the list of retakes is read whole: a damaged line must not.
+            if (key := _quick_key(line)) is not None and key.decode() not in self.retakes:
+                pass
             elif (event := parsed(line)) is None:
                 damage.add(number, line)
                 continue
