@@ -120,7 +120,7 @@ def peak(path: Path, use: object) -> int:
 
 @pytest.mark.parametrize(
     ("use", "most"),
-    [(lambda path: Earlier(path, JOB), 120), (lambda path: summarise(read_log(path)), 1050)],
+    [(lambda path: Earlier(path, JOB), 120), (lambda path: summarise(read_log(path)), 1200)],
     ids=["resume", "report"],
 )
 def test_memory_of_a_line(tmp_path: Path, use: object, most: int) -> None:

@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from refocal.core import file_locks
 from refocal.core.errors import WriteError
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _LONGEST_NAME = 255
 _MOST_WRITERS = 64
@@ -129,7 +125,7 @@ def link(source: Path, target: Path, *, hard: bool) -> None:
 @contextmanager
 def _claimed(path: Path, tag: str) -> Iterator[Path]:
     """Yield a `.part` name that no other process uses; one that a process left when it was killed is taken over."""
-    if fcntl is None:
+    if not file_locks.POSSIBLE:
         yield _part(path, tag or str(os.getpid()))
         return
     for number in range(_MOST_WRITERS):
@@ -146,13 +142,10 @@ def _claimed(path: Path, tag: str) -> Iterator[Path]:
 
 def _locked(descriptor: int, part: Path) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Its owner may have given it its final name, or removed it, after it was opened here.
-        return os.fstat(descriptor).st_ino == part.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):
+        return file_locks.claim(descriptor) and os.fstat(descriptor).st_ino == part.stat().st_ino
+    except FileNotFoundError:
         return False
-    except OSError:  # a file system without locks
-        return True
 
 
 def _part(path: Path, tag: str = "") -> Path:

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 
@@ -15,15 +15,16 @@ def open_plain(path: str | Path) -> BufferedReader:
     OSError
         If it cannot be opened, or is a named pipe, a device, a socket or a folder.
     """
-    file = open(path, "rb", opener=_without_waiting)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "is no plain file but a pipe, a device or a folder", str(path))
-    return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "is no plain file but a pipe, a device or a folder", str(path))
+        file = FileIO(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+    file.name = os.fspath(path)  # libraries ask for it
+    return BufferedReader(file)
 
 
 def read_plain(path: str | Path) -> bytes:

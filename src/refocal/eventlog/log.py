@@ -26,17 +26,13 @@ from datetime import UTC, datetime
 from io import FileIO
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 from refocal.core.atomic import writing
 from refocal.core.errors import UsageError, WriteError
+from refocal.core.file_locks import claim
 from refocal.core.natural_order import natural
 from refocal.core.plain_files import open_plain
 from refocal.eventlog.current import TO_RETAKE, latest
@@ -105,7 +101,7 @@ class Log:
             self._torn = _torn(self._file)
         except OSError as error:
             raise UsageError(f"cannot write the log {self.path}: {error.strerror}; choose another output") from error
-        if alone is not None and not _lock(self._file, alone):
+        if alone is not None and not claim(self._file.fileno(), alone=alone):
             self._file.close()
             raise UsageError(f"another run writes to {self.path.parent}; wait for it, or choose another output")
         self.written = 0
@@ -185,29 +181,29 @@ def job_sha256(job: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_plain(job), sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+def lines(path: Path, file: BinaryIO | None = None) -> Iterator[tuple[int, int, bytes]]:
     """Yield number (from 1), offset and bytes of each line that ends with a newline; no file, no lines.
 
     What is longer than any line of ours comes as an empty line: it is never held in memory. A last line without a
-    newline is one that is being written or that was torn, and is passed over unless it is whole.
+    newline is one that is being written or that was torn, and is passed over unless it is whole. A `file` that was
+    opened already stays open.
     """
-    try:
-        file = open_plain(path)
-    except FileNotFoundError:
+    if file is None:
+        with suppress(FileNotFoundError), open_plain(path) as opened:
+            yield from lines(path, opened)
         return
     offset = 0
-    with file:
-        for number in count(1):
-            line = file.readline(_LONGEST)
-            start, offset = offset, offset + len(line)
-            if not line:
-                return
-            if len(line) == _LONGEST and not line.endswith(b"\n"):
-                while (more := file.readline(_LONGEST)) and not more.endswith(b"\n"):
-                    offset += len(more)
-                offset, line = offset + len(more), b"{\n"
-            if line.endswith(b"\n") or parsed(line) is not None:
-                yield number, start, line
+    for number in count(1):
+        line = file.readline(_LONGEST)
+        start, offset = offset, offset + len(line)
+        if not line:
+            return
+        if len(line) == _LONGEST and not line.endswith(b"\n"):
+            while (more := file.readline(_LONGEST)) and not more.endswith(b"\n"):
+                offset += len(more)
+            offset, line = offset + len(more), b"{\n"
+        if line.endswith(b"\n") or parsed(line) is not None:
+            yield number, start, line
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
@@ -357,19 +353,6 @@ def _is_ours(event: Event) -> bool:
     if any(not isinstance(event.get(name), kinds) for name, kinds in _FIELDS.items()):
         return False
     return all(event.get(name) is not None for name in ("event", *_NEEDED.get(event["event"], ())))
-
-
-def _lock(file: FileIO, alone: bool) -> bool:
-    """Lock a file for this process, or for all that share it; False where another one holds it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True
 
 
 def _depth(value: Any) -> int:

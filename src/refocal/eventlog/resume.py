@@ -9,11 +9,13 @@ import re
 import threading
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from refocal.core.plain_files import open_plain
 from refocal.eventlog.current import TO_RETAKE
 from refocal.eventlog.fields import Event
 from refocal.eventlog.log import SETTLED, Damage, Retakes, lines, parsed
@@ -31,17 +33,17 @@ class Settled(Mapping[str, Event]):
 
     Parameters
     ----------
-    path
-        The log.
+    file
+        The log, opened; None where there is none. It is closed with this.
     job_sha256
         The hash of the job.
     hashes, offsets
         Of the key of each tile's line, and where the line begins; in the order of the log.
     """
 
-    def __init__(self, path: Path, job_sha256: str, hashes: "array[int]", offsets: "array[int]") -> None:
+    def __init__(self, file: BinaryIO | None, job_sha256: str, hashes: "array[int]", offsets: "array[int]") -> None:
         self._job_sha256, self._lock = job_sha256, threading.Lock()
-        self._file: BinaryIO | None = path.open("rb") if offsets else None
+        self._file = file
         found = np.frombuffer(hashes, np.uint64) if hashes else np.zeros(0, np.uint64)
         order = np.argsort(found, kind="stable")
         ordered = found[order]
@@ -106,7 +108,10 @@ class Earlier:
         """What runs of the same job logged of other things than tiles."""
         self.retakes = Retakes()
         hashes, offsets, damage = array("Q"), array("Q"), Damage(path)
-        for number, offset, line in lines(path):
+        file = None
+        with suppress(FileNotFoundError):
+            file = open_plain(path)
+        for number, offset, line in lines(path, file) if file else ():
             # What takes a tile off the list of retakes is read whole: a damaged line must not.
             if (key := _quick_key(line)) is not None and key.decode() not in self.retakes:
                 pass
@@ -125,7 +130,7 @@ class Earlier:
             hashes.append(_hash(key))
             offsets.append(offset)
         damage.warn()
-        self.settled = Settled(Path(path), job_sha256, hashes, offsets)
+        self.settled = Settled(file, job_sha256, hashes, offsets)
         """The tiles that need not be done again; to be closed."""
 
 

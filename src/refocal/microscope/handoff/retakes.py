@@ -65,7 +65,7 @@ def _tile(tile: Tile, astigmatic: frozenset[int]) -> dict[str, Any]:
         "grid": tile.whole("grid"),
         "cause": cause(tile, astigmatic),
         "reason": tile.event.get("error") or tile.event.get("reason"),
-        "warnings": _texts(tile.event.get("warnings")),
+        **({"warnings": said} if (said := _texts(tile.event.get("warnings"))) else {}),
         "by": "operator" if tile.verdict else "gate",
         "sigma_px": tile.number("sigma_px"),
         "stage_x_nm": tile.number("stage_x_nm"),

@@ -62,6 +62,7 @@ class OmeZarr:
             image = attributes["multiscales"][0]
             datasets = image["datasets"]
             axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
+            written = "".join(str(axis["name"]).lower() for axis in axes)
             path = _bounds.check_name(str(datasets[level]["path"]), place.url)
         except (KeyError, IndexError, TypeError) as error:
             if attributes.get("multiscales"):
@@ -69,7 +70,7 @@ class OmeZarr:
             raise _bare(place) from error
         codec = _zarr_codecs.check_array(place, path)
         array = _array(place, path, write)
-        names = _axes.checked("".join(str(axis["name"]).lower() for axis in axes), array.shape, place.url)
+        names = _axes.checked(written, array.shape, place.url)
         geometry = _transform(image, datasets[level], axes, names, place.url)
         chunk, unit = array.chunks, array.shards or array.chunks
         info = VolumeInfo(

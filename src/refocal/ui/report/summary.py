@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from sys import intern
 from typing import Any
@@ -22,6 +22,8 @@ DECISIONS = {
     "failed": "failed",
 }
 """Every decision, in the order of the report, and how it is called there."""
+MOST_TILES = 50_000
+"""Of longer runs the tiles that came last are shown; all are counted. No browser shows a table of a million rows."""
 RETAKE_LINE = 0.02
 """Above this share of retakes an automated acquisition stops about once a day."""
 _GRADED = ("sigma_px", "sigma_nm", "noise", "anisotropy", "angle_deg", "expected")
@@ -75,6 +77,7 @@ class Digest:
     """A whole log."""
 
     tiles: tuple[Tile, ...]
+    """The last `MOST_TILES` of them."""
     counts: Mapping[str, int]
     """Tiles per decision; every decision is there."""
     seconds: float | None
@@ -84,6 +87,11 @@ class Digest:
     """The events that began a run."""
     warnings: Warnings = field(default_factory=Warnings)
     """What the latest events of the tiles say."""
+
+    @property
+    def left_out(self) -> int:
+        """Tiles that are counted and not shown."""
+        return sum(self.counts.values()) - len(self.tiles)
 
     @property
     def retake_share(self) -> float | None:
@@ -97,16 +105,25 @@ def summarise(events: Iterable[Event]) -> Digest:
     jobs: list[Event] = []
     clock = _Clock()
     last: dict[str, Tile] = {}
+    decided: dict[int, str] = {}
+    area = 0.0
     for event in events:
         clock.add(event)
         key = event.get("key")
         if event.get("event") == "job":
             jobs.append(event)
         elif event.get("event") == "tile" and isinstance(key, str):
-            last[key] = _tile(last[key].number if key in last else len(last), event)
+            tile = _tile(last[key].number if key in last else len(last), event)
+            if (place := hash(key)) not in decided:
+                area += (tile.numbers["height"] or 0) * (tile.numbers["width"] or 0)
+            decided[place] = tile.decision
+            last[key] = tile
+            if len(last) > MOST_TILES:
+                del last[next(iter(last))]
     tiles = tuple(last.values())
-    counts = Counter(tile.decision for tile in tiles)
-    area = sum((t.numbers["height"] or 0) * (t.numbers["width"] or 0) for t in tiles)
+    if len(decided) > len(tiles):
+        tiles = tuple(replace(tile, number=number) for number, tile in enumerate(tiles))
+    counts = Counter(decided.values())
     warnings = Warnings()
     for tile in tiles:
         for text in tile.warnings:
