@@ -252,3 +252,13 @@ def test_damaged_files_are_one_line(seed, counts, tmp_path):
             said.append(str(error))
     assert said
     assert not any("\n" in line for line in said)
+
+
+def test_attributes_that_the_library_reads_for_ever_are_damage(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        dataset = file.create_dataset("volumes/raw", data=np.ones((2, 8, 8), np.uint8))
+        dataset.attrs["comment"] = "of any length"
+    monkeypatch.setattr("refocal.parts.volume_formats._hdf5_attributes._READ", "import time; time.sleep(60)")
+    monkeypatch.setattr("refocal.parts.volume_formats._hdf5_attributes._SECONDS", 0.2)
+    with pytest.raises(UnreadableError, match="attributes of /volumes/raw"):
+        open_volume(store(tmp_path / "v.h5"))

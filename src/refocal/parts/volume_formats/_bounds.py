@@ -21,6 +21,7 @@ from refocal.core.volume import VolumeInfo
 
 MOST_CHUNK_BYTES = 1 << 30
 _MOST_EDGE = 1 << 40
+_LONGEST_NAME = 200
 _FEWEST_VOXELS, _MANY_VOXELS = 64, 1 << 24
 _LOOKED_AT = 2000
 """Files of a volume that are looked at to find one chunk among them."""
@@ -56,9 +57,11 @@ def check_name(name: str, url: str) -> str:
 
     Raises
     ------
-    UnsupportedError
-        If it does.
+    UnreadableError, UnsupportedError
+        If it is no name, or does.
     """
+    if "\0" in name or any(len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in name.split("/")):
+        raise UnreadableError(f"{url}: keeps its chunks in {name[:60]!r}, which is no name of a folder")
     if name.startswith("/") or ".." in PurePosixPath(name).parts or "://" in name or "\\" in name:
         raise UnsupportedError(f"{url}: keeps its chunks in {name!r}, outside of the volume; they are not read")
     return name

@@ -5,11 +5,16 @@ ilastik and Fiji write. Other names count only where the name or an attribute gi
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from refocal.core.errors import UnreadableError
 from refocal.core.volume import VolumeInfo
 
 Triple = tuple[float, float, float]
@@ -23,12 +28,19 @@ _NM = {
     **dict.fromkeys(("a", "å", "angstrom", "angstroms"), 0.1),
 }
 _NONE: Triple = (0.0, 0.0, 0.0)
+_PLAIN, _TEXT = frozenset({0, 1, 8}), 3
+"""Classes of HDF5 types: integers, floating-point numbers and enumerations; text."""
+_SECONDS = 5
+_READ = "import sys, h5py; dict(h5py.File(sys.argv[1], 'r')[sys.argv[2]].attrs)"
 
 
 def read_attributes(dataset: Any, warnings: list[str]) -> dict[str, Any]:
     """Return name to value of what can be read and written again; what cannot is named in a warning."""
     attributes: dict[str, Any] = {}
     lost: list[str] = []
+    if any(name != "refocal" and _has_any_length(dataset, name) for name in dataset.attrs):
+        path = Path(dataset.file.filename)
+        _refuse_endless(path, dataset.name, path.stat().st_mtime_ns)
     for name in dataset.attrs:
         if name == "refocal":
             continue
@@ -44,6 +56,33 @@ def read_attributes(dataset: Any, warnings: list[str]) -> dict[str, Any]:
     if lost:
         warnings.append(f"attributes that cannot be carried over: {', '.join(lost)[:100]}")
     return attributes
+
+
+def _has_any_length(dataset: Any, name: str) -> bool:
+    """Say whether an attribute is text or a list of any length, which lies in a heap elsewhere in the file."""
+    try:
+        kind = dataset.attrs.get_id(name).get_type()
+    except Exception:
+        return True
+    if kind.get_class() == _TEXT:
+        return bool(kind.is_variable_str())
+    return kind.get_class() not in _PLAIN
+
+
+@lru_cache(maxsize=256)
+def _refuse_endless(path: Path, name: str, changed_ns: int) -> None:
+    """Read the attributes in another process first: in a damaged heap the library runs in circles for ever.
+
+    Raises
+    ------
+    UnreadableError
+        If it does.
+    """
+    try:
+        command = [sys.executable, "-c", _READ, str(path), name]
+        subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - our own line
+    except subprocess.TimeoutExpired as error:
+        raise UnreadableError(f"{path}: the attributes of {name} cannot be read; the file is damaged") from error
 
 
 def told(attributes: Mapping[str, Any], warnings: list[str]) -> tuple[Triple | None, Triple]:
