@@ -146,7 +146,7 @@ def _weights(said: Mapping[str, Any], fetch: Fetch, folder: PurePosixPath, name:
     try:
         content = fetch(str(folder / source), MAX_FILE_BYTES)
     except (KeyError, FileNotFoundError) as error:
-        raise BadModelError(f"{name} lacks its weights {source}: download the whole package") from error
+        raise BadModelError(f"{name} lacks its weights {source!r}: download the whole package") from error
     refuse_external(content, f"{source} in {name}")
     expected = entry.get("sha256")
     if expected and hashlib.sha256(content).hexdigest() != str(expected).lower():
