@@ -180,3 +180,21 @@ def test_tiles_with_their_halo_equal_the_whole(kind: str) -> None:
         whole = net(image)[..., halo + m : halo + m + core, halo : halo + core]
         tile = net(image[..., m:, :])[..., halo : halo + core, halo : halo + core]
     assert torch.allclose(tile, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gran", "student"])
+def test_a_net_that_is_told_begins_as_one_that_is_not_and_learns_from_it(kind: str) -> None:
+    options = {"channels": 1, "width": 8, "blocks": 3}
+    torch.manual_seed(0)
+    blind = registry.make("nets", kind, **options)
+    for parameter in blind.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    told = registry.make("nets", kind, **options, told=True)
+    assert not told.load_state_dict(blind.state_dict(), strict=False).unexpected_keys
+    assert told.told == ("sigma_px", "noise")
+    image = torch.rand(2, 1, 32, 32)
+    maps = torch.tensor([[2.0, 0.02], [4.0, 0.05]])[:, :, None, None].expand(-1, -1, 32, 32)
+    torch.testing.assert_close(told(torch.cat([image, maps], 1)), blind(image))
+    told(torch.cat([image, maps], 1)).square().mean().backward()
+    felt = [block.told.weight.grad for block in told.trunk]
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in felt)
