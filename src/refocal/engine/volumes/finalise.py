@@ -1,6 +1,8 @@
 """What is done once all blocks are there: files that are written in one go, the image of grades, the whole log."""
 
 import os
+import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,8 @@ GRADES = "grades.zarr"
 """Name of the image of grades in the ledger: one voxel for each section of each block, uint8."""
 CODES = {"restored": 1, "kept": 2, "retake": 3, "no_content": 4}
 """What its voxels mean; 0 is not done."""
+_ORPHAN_SECONDS = 3
+"""A file that a process is writing changes more often than that."""
 
 
 def finish(work: Restoration) -> bool:
@@ -45,7 +49,18 @@ def finish(work: Restoration) -> bool:
                 grades[place] = CODES.get(found["decision"], 0)
     _write_grades(work, grades)
     work.ledger.write_log()
+    for written in (work.out, work.ledger.place):
+        if written.path and written.path.is_dir():
+            _remove_orphans(written.path)
     return True
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Remove what zarr-python had not finished when a process was killed; nothing is written here any more."""
+    for path in folder.rglob("*.partial"):
+        with suppress(OSError):  # another process may do the same
+            if time.time() - path.stat().st_mtime > _ORPHAN_SECONDS:
+                path.unlink()
 
 
 def _map_shape(work: Restoration) -> tuple[int, int, int]:
