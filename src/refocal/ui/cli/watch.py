@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refocal.engine.job import LOG, REPORT, RETAKES, Job, Part
+from refocal.eventlog.fields import printed
+from refocal.eventlog.warnings import Warnings
 from refocal.ui.cli import Panel, app
 from refocal.ui.cli._options import (
     Backend,
@@ -29,12 +32,14 @@ from refocal.ui.cli._options import (
     numbers,
     part_of,
 )
-from refocal.ui.cli._show import print_json
+from refocal.ui.cli._show import print_json, say_warnings
 
 if TYPE_CHECKING:
     from refocal.engine.watch import Settings, Watch
     from refocal.eventlog.log import Event
 
+_TERM_SECONDS = 5
+"""What is stopped by SIGTERM ends by then, whatever it is in the midst of: the log has all that is done."""
 _CARRY = ("symlink", "link", "copy", "skip")
 _SETTINGS = {
     "settle": Number(3.0, 0), "poll": Number(0.15, 0.01), "idle": Number(math.inf, 0), "reserve_mb": Number(200.0, 0),
@@ -83,7 +88,8 @@ def watch(
     """Grade and restore tiles while the microscope runs.
 
     Every tile is graded as it arrives, soft ones are restored, and those to retake are listed. Runs until Ctrl-C (or
-    SIGTERM), which finishes the tile in progress and prints a summary. Start it again to continue.
+    SIGTERM, which waits for 5 s at most), which finishes the tile in progress and prints a summary. Start it again to
+    continue.
 
     The numbers of --settings: settle, the seconds for which a file must stay the same (10 on network shares); poll,
     the seconds from one look to the next; idle, stop after this many seconds with nothing to do; reserve_mb, the
@@ -120,6 +126,7 @@ def watch(
         counts = _run(lambda: Watch(folder, out, job, chosen, observers=[Monitor().add], on_event=tell), show)
     if not quiet:
         _say_end(counts, out)
+        say_warnings(show.warnings)
 
 
 def _settings(layout: str, order: str, restoring: bool, text: str | None) -> "Settings":
@@ -142,11 +149,15 @@ def _say_end(counts: Mapping[str, int], out: Path) -> None:
 def _run(start: "Callable[[], Watch]", show: "_Status") -> Mapping[str, int]:
     """Run a watch until a signal, or until it stops by itself; a second signal stops at once. Return the counts."""
     told: list[int] = []
+    at_last = threading.Timer(_TERM_SECONDS, os._exit, (143,))
+    at_last.daemon = True
 
     def tell(number: int, frame: FrameType | None) -> None:
         told.append(number)
         if len(told) > 1:
             os._exit(130)  # safe: what is in the log is done, what is not will be done again
+        if number == signal.SIGTERM:
+            at_last.start()
 
     before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -159,6 +170,7 @@ def _run(start: "Callable[[], Watch]", show: "_Status") -> Mapping[str, int]:
         counts: Mapping[str, int] = running.state()["counts"]
         return counts
     finally:
+        at_last.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -169,12 +181,18 @@ class _Status:
     def __init__(self, update: "Callable[[str], None]", say: "Callable[[str], None]") -> None:
         self._update, self.say = update, say
         self._beat: Event = {}
+        self.warnings = Warnings()
 
     def event(self, event: "Event") -> None:
         if event["event"] == "beat":
             self._beat = event
         elif event["event"] == "alert":
-            self.say(_plain(f"{event['severity']}: {event['message']}"))
+            self.say(_plain(printed(f"{event['severity']}: {event['message']}")))
+        elif event.get("warnings"):
+            known = len(self.warnings)
+            self.warnings.add(event)
+            if len(self.warnings) > known:  # the first of its kind; how many there were is said in the end
+                self.say(_plain(printed(f"warning: {event['key']}: {'; '.join(map(str, event['warnings']))}")))
 
     def draw(self, running: "Watch") -> None:
         state = running.state()
