@@ -396,3 +396,9 @@ def test_full_disk_leaves_no_output(raw, tmp_path, monkeypatch):
 
 def test_path_types(raw):
     assert TileSource([str(raw)]).files["t2.tif"] == Path(raw / "t2.tif")
+
+
+def test_a_stack_of_tiny_pages_fails_once(tmp_path):
+    tifffile.imwrite(tmp_path / "tiny.tif", np.zeros((50, 1, 1), np.uint8), photometric="minisblack")
+    summary = go([tmp_path / "tiny.tif"], tmp_path / "out")
+    assert summary.failed == ("tiny.tif",)

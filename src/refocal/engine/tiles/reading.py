@@ -14,7 +14,7 @@ from refocal.parts.formats import open_image
 
 DTYPES = frozenset({"uint8", "uint16", "int8", "int16", "float16", "float32"})
 EIGHT_BIT = np.dtype(np.uint8)
-_SMALLEST = 8
+SMALLEST_PX = 8
 
 ContrastOf = Callable[[Path, Counts], Contrast | None]
 """Returns the contrast for the counts of a file that are not uint8, without those that mean no data."""
@@ -79,7 +79,7 @@ def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise UnsupportedError(
             f"{path}: has {dtype} pixels; expected 8 or 16 bit integers or float32: convert it first"
         )
-    if min(shape) < _SMALLEST:
+    if min(shape) < SMALLEST_PX:
         raise UnsupportedError(
-            f"{path}: is {shape[0]} x {shape[1]} pixels; expected at least {_SMALLEST} x {_SMALLEST}"
+            f"{path}: is {shape[0]} x {shape[1]} pixels; expected at least {SMALLEST_PX} x {SMALLEST_PX}"
         )

@@ -24,7 +24,7 @@ from refocal.engine.tiles.links import refusal
 from refocal.engine.tiles.listing import find_images
 from refocal.engine.tiles.open_files import OpenFiles
 from refocal.engine.tiles.outputs import is_there, output_facts
-from refocal.engine.tiles.reading import DTYPES, EIGHT_BIT, read_page
+from refocal.engine.tiles.reading import DTYPES, EIGHT_BIT, SMALLEST_PX, read_page
 from refocal.engine.tiles.stack_pages import Pages
 from refocal.eventlog.log import Event, split_key
 from refocal.imaging.no_data import no_data_values, valid
@@ -128,11 +128,13 @@ class TileSource:
             image = self.opened.take(path)
         except TileError:
             return None  # reading it will tell
-        if image.info.shape[0] == 1 or image.info.missing:
+        # Of a stack that cannot be done no page is listed: there may be a million of one pixel.
+        hopeless = image.info.missing or min(image.info.shape[1:]) < SMALLEST_PX
+        if image.info.shape[0] == 1 or hopeless:
             self.opened.leave(path, image)
         else:
             image.close()
-        return None if image.info.missing else image.info
+        return None if hopeless else image.info
 
     def tile(self, block: Block) -> Tile:
         """Return the file and page of a block."""
