@@ -88,8 +88,7 @@ def watch(
     """Grade and restore tiles while the microscope runs.
 
     Every tile is graded as it arrives, soft ones are restored, and those to retake are listed. Runs until Ctrl-C (or
-    SIGTERM, which waits for 5 s at most), which finishes the tile in progress and prints a summary. Start it again to
-    continue.
+    SIGTERM, within 5 s), which finishes the tile in progress and prints a summary. Start it again to continue.
 
     The numbers of --settings: settle, the seconds for which a file must stay the same (10 on network shares); poll,
     the seconds from one look to the next; idle, stop after this many seconds with nothing to do; reserve_mb, the
