@@ -90,10 +90,7 @@ def damaged_input(reader: Reader, sound: Path, scratch: Path, name: str, seed: i
     """Return a folder with the input of a seed."""
     rng = random.Random(f"{name} {seed}")
     work = _fresh(rng.choice(sorted(sound.iterdir())), scratch)
-    try:
-        (reader.damage or damage)(rng, work)
-    except Exception:  # it damages documents by reading them, and an earlier damage may be what nobody reads
-        damage(rng, work)
+    (reader.damage or damage)(rng, work)
     return work
 
 

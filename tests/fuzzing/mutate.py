@@ -86,7 +86,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 def _document(rng: random.Random, content: bytes, language: Any) -> bytes:
     try:
         value = language.safe_load(content) if language is yaml else json.loads(content)
-    except (ValueError, RecursionError, yaml.YAMLError):
+    except Exception:  # an earlier damage may be one that PyYAML itself stumbles over
         return _words(rng, content)
     how = rng.random()
     if how < 0.04:
