@@ -93,7 +93,10 @@ def _document(rng: random.Random, content: bytes, language: Any) -> bytes:
         return (b"[" if rng.random() < 0.5 else b'{"a":') * rng.choice((70, 2000, 100_000))
     if how < 0.1:
         return content + content
-    changed = mapping(rng, value)
+    try:
+        changed = mapping(rng, value)
+    except RecursionError:  # a list that holds itself
+        return _words(rng, content)
     text = json.dumps(changed) if language is json or how < 0.4 else yaml.safe_dump(changed, allow_unicode=how < 0.7)
     return text.encode("utf-8", "surrogatepass")
 
