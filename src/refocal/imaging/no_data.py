@@ -30,8 +30,11 @@ def no_data_values(counts: Counts, declared: Iterable[float] = ()) -> tuple[floa
         if rest.size < 2 * _LEAST:
             break
         value = float(end(rest))
-        others = rest[rest != rest.dtype.type(value)]
-        if rest.size - others.size >= _LEAST and others.size and _stands_apart(value, others):
+        other = rest != rest.dtype.type(value)
+        if not 0 < np.count_nonzero(other) <= rest.size - _LEAST:
+            continue  # before anything is copied: this is asked of every tile that is not 8 bit
+        others = rest[other]
+        if _stands_apart(value, others):
             found.append(value)
             rest = others
     return tuple(found)

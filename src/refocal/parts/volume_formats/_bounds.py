@@ -129,25 +129,9 @@ def inflated(stored: bytes, how: str, size: int, name: str) -> bytes:
     return content
 
 
-def _gzip(stored: bytes, size: int) -> bytes:
-    unpack = zlib.decompressobj(wbits=47)  # gzip and zlib alike
-    content = unpack.decompress(stored, size + 1)
-    if len(content) <= size and not unpack.eof:
-        raise EOFError
-    return content
-
-
-def _xz(stored: bytes, size: int) -> bytes:
-    unpack = lzma.LZMADecompressor()
-    content = unpack.decompress(stored, size + 1)
-    if len(content) <= size and not unpack.eof:
-        raise EOFError
-    return content
-
-
-def _bz2(stored: bytes, size: int) -> bytes:
-    unpack = bz2.BZ2Decompressor()
-    content = unpack.decompress(stored, size + 1)
+def _streamed(unpack: Any, stored: bytes, size: int) -> bytes:
+    """Unpack one byte more than there should be at most; a stream that ends before its end is damaged."""
+    content: bytes = unpack.decompress(stored, size + 1)
     if len(content) <= size and not unpack.eof:
         raise EOFError
     return content
@@ -162,8 +146,12 @@ def _zstd(stored: bytes, size: int) -> bytes:
 
 
 _INFLATE: dict[str, Callable[[bytes, int], bytes]] = {
-    ".gz": _gzip, ".br": _brotli, ".zstd": _zstd, ".xz": _xz, ".bz2": _bz2,
-}  # fmt: skip
+    ".gz": lambda stored, size: _streamed(zlib.decompressobj(wbits=47), stored, size),  # gzip and zlib alike
+    ".br": _brotli,
+    ".zstd": _zstd,
+    ".xz": lambda stored, size: _streamed(lzma.LZMADecompressor(), stored, size),
+    ".bz2": lambda stored, size: _streamed(bz2.BZ2Decompressor(), stored, size),
+}
 PACKED = tuple(_INFLATE)
 """Endings of chunk files that are compressed on top of their encoding."""
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from refocal.core.blocks import Box
 from refocal.core.errors import RefocalError, UnreadableError, UnsupportedError
+from refocal.parts.volume_formats._bounds import MOST_CHUNK_BYTES
 
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 _DEFLATE, _BEST_RATIO = 1, 1032
-_MOST_CHUNK = 1 << 30
 _MOST_UNCHECKED = 1 << 28
 _MOST_SOURCES, _MOST_DEPTH, _MOST_SOFT_LINKS = 10_000, 3, 16
 _LABELS = ("labels", "segmentation")
@@ -125,11 +125,13 @@ def _check_amount(dataset: Any, path: Path) -> list[str]:
     claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()
     chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize if dataset.chunks else 0
-    if chunk > _MOST_CHUNK:
-        raise UnsupportedError(f"{path}: has chunks of {chunk} bytes; expected at most {_MOST_CHUNK}: rechunk it first")
+    if chunk > MOST_CHUNK_BYTES:
+        raise UnsupportedError(
+            f"{path}: has chunks of {chunk} bytes; expected at most {MOST_CHUNK_BYTES}: rechunk it first"
+        )
     if claimed and not stored:
         raise UnreadableError(f"{path}: {dataset.name.strip('/')} has a shape but no values; not one chunk is stored")
-    if claimed > _MOST_CHUNK and claimed > 2 * _BEST_RATIO * stored:
+    if claimed > MOST_CHUNK_BYTES and claimed > 2 * _BEST_RATIO * stored:
         raise UnreadableError(f"{path}: claims {claimed} bytes of voxels but {stored} bytes are stored; it is damaged")
     if not dataset.chunks:
         return []
